@@ -36,8 +36,16 @@ struct F80 {
   bool operator==(const F80&) const = default;
 };
 
-// SSE-style binary operations, for F = F32 and F64 (explicitly instantiated). With an unmasked exception the returned
-// value is not used for #I, #D, #Z (pre-computation); for #O, #U, #P it is what the manual gives for the masked response.
+/// The flags that a packed SSE instruction reports, from the OR of its elements' flags: an unmasked #I, #D or #Z in any
+/// element comes before the computation, and #O, #U, #P of the others are then not reported.
+inline u8 reported_flags(const Env& env) {
+  constexpr u8 before = kInvalid | kDenormal | kDivZero;
+  return env.flags & ~env.masks & before ? env.flags & before : env.flags;
+}
+
+// Arithmetic for F = F32, F64 (SSE's rules) and F80 (the x87's, see f80.h for what it does with unmasked exceptions).
+// Explicitly instantiated; min, max, fma and the integer conversions for F32 and F64 only. With an unmasked exception SSE
+// leaves its destination alone: the returned value has no meaning then.
 template <class F> F add(F a, F b, Env& env);
 template <class F> F sub(F a, F b, Env& env);
 template <class F> F mul(F a, F b, Env& env);
