@@ -1,0 +1,22 @@
+#include "cpu/table/table.h"
+
+namespace callgate {
+
+const std::vector<const Row*>& all_rows() {
+  static const std::vector<const Row*> rows = [] {
+    std::vector<const Row*> list;
+    for (const auto group : {arithmetic_rows, bit_rows, branch_rows, data_rows, mmx_rows, sse_float_rows, sse_integer_rows,
+                             sse_move_rows, fpu_state_rows, string_rows, system_rows, transfer_rows, x87_rows})
+      for (const Row& row : group()) list.push_back(&row);
+    return list;
+  }();
+  return rows;
+}
+
+std::string mnemonic(const Row& row) {
+  std::string name = row.name;
+  while (!name.empty() && name.back() == '_') name.pop_back();
+  return name;
+}
+
+}  // namespace callgate

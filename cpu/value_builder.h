@@ -1,0 +1,442 @@
+// The value builder: executes a semantic at once. With the IR builder of the translator it is one of the two things that
+// the templates in cpu/semantics are written over; a semantic must use nothing but the builder's functions.
+//
+//   template <class B> void add(B& b) {
+//     auto d = b.modify(dst);               // read-modify-write: write permission is checked here
+//     auto s = b.read(src);
+//     b.write(dst, b.op(alu::add, d, s));   // flags change only after everything that can fault
+//   }
+//
+// One class per (operand string, operand size, memory or register form): operand kinds are known when C++ compiles.
+#pragma once
+
+#include <type_traits>
+#include <utility>
+
+#include "cpu/cpu.h"
+#include "cpu/fp/fp.h"
+#include "cpu/table/row.h"
+
+namespace callgate {
+
+/// A string as a template argument: the operand column of a row.
+template <std::size_t N>
+struct FixedString {
+  char text[N] = {};
+  constexpr FixedString(const char (&s)[N]) {
+    for (std::size_t i = 0; i < N; i++) text[i] = s[i];
+  }
+};
+
+/// One operand of a row, parsed from the manual's letters (cpu/table/row.h).
+struct OperandSpec {
+  char kind = 0;      ///< the letter; 'F' for a fixed register, '1' for the constant one, 0 for none
+  char size = 0;      ///< b w d q v y z x, or 0
+  bool sext = false;  ///< an immediate sign-extended to the operand size
+  u8 fixed = 0;       ///< register number of a fixed register
+};
+
+constexpr OperandSpec parse_operand(const char* text, unsigned position) {
+  while (position > 0 && *text != 0)
+    if (*text++ == ',') position--;
+  OperandSpec s;
+  if (*text == 0) return s;
+  const auto is = [&](const char* name) {
+    const char* p = text;
+    while (*name != 0)
+      if (*p++ != *name++) return false;
+    return *p == 0 || *p == ',';
+  };
+  constexpr const char* kLow[4] = {"AL", "CL", "DL", "BL"};
+  constexpr const char* kWord[4] = {"AX", "CX", "DX", "BX"};
+  constexpr const char* kFull[4] = {"eAX", "eCX", "eDX", "eBX"};
+  for (u8 r = 0; r < 4; r++) {
+    if (is(kLow[r])) return {'F', 'b', false, r};
+    if (is(kWord[r])) return {'F', 'w', false, r};
+    if (is(kFull[r])) return {'F', 'v', false, r};
+  }
+  if (is("1")) return {'1', 'b', false, 0};
+  if (*text == 's') {
+    s.sext = true;
+    text++;
+  }
+  s.kind = *text++;
+  if (*text != 0 && *text != ',') s.size = *text;
+  return s;
+}
+
+/// Bytes of an operand at operand size `w`.
+constexpr unsigned operand_bytes(OperandSpec s, unsigned w) {
+  if (s.sext) return w;
+  switch (s.size) {
+    case 'b': return 1;
+    case 'w': return 2;
+    case 'd': return 4;
+    case 'q': return 8;
+    case 'x': return 16;
+    case 'y': return w == 8 ? 8 : 4;
+    default: return w;
+  }
+}
+
+template <unsigned Bytes>
+struct UintOf;
+template <> struct UintOf<1> { using type = u8; };
+template <> struct UintOf<2> { using type = u16; };
+template <> struct UintOf<4> { using type = u32; };
+template <> struct UintOf<8> { using type = u64; };
+template <> struct UintOf<16> { using type = V128; };
+
+/// A guest value in a semantic. Deliberately without operators: whatever happens to it goes through the builder.
+template <class T>
+struct Val {
+  T v;
+};
+
+// Operand positions.
+template <unsigned N>
+struct OperandTag {};
+inline constexpr OperandTag<0> dst;
+inline constexpr OperandTag<1> src;
+inline constexpr OperandTag<2> src2;
+inline constexpr OperandTag<3> src3;
+
+/// The address of an instruction's memory operand, not yet through a segment.
+inline u64 effective_address(const Cpu& c, const Insn& i) {
+  const u64 ea = c.s.gpr[i.base] + (c.s.gpr[i.index] << i.scale) + static_cast<u64>(i64{i.disp});
+  return ea << i.ea_shift >> i.ea_shift;
+}
+
+/// Checks of CR0, CR4 and CPL that a row's attributes ask for. SDM 3A 2.5, SDM 2 exception tables.
+void require_sse(Cpu& c);
+void require_mmx(Cpu& c);
+void require_x87(Cpu& c);
+void require_avx(Cpu& c);
+
+template <u32 Attributes>
+inline void check_attributes(Cpu& c) {
+  if constexpr (Attributes & kNoReal)
+    if (c.real_or_v86()) raise_plain(Vector::UD, "not recognised in real-address or virtual-8086 mode");
+  if constexpr (Attributes & kCpl0)
+    if (c.cpl() != 0) raise(Vector::GP, 0, "a privileged instruction at CPL {0}", c.cpl());
+  if constexpr (Attributes & kSse) require_sse(c);
+  if constexpr (Attributes & kMmx) require_mmx(c);
+  if constexpr (Attributes & kX87) require_x87(c);
+  if constexpr (Attributes & kAvx) require_avx(c);
+}
+
+/// The fp environment that MXCSR asks for, and the way back: raises #XM (or #UD) for an unmasked exception, before anything
+/// is written.
+fp::Env sse_environment(const Cpu& c);
+void commit_sse_flags(Cpu& c, const fp::Env& env);
+
+template <FixedString Operands, unsigned W, bool Memory>
+class ValueBuilder {
+ public:
+  /// True when the r/m operand is in memory.
+  static constexpr bool is_memory = Memory;
+  /// The operand size in bytes.
+  static constexpr unsigned width = W;
+  /// Unsigned integer of the operand size.
+  using Word = typename UintOf<W>::type;
+
+  template <unsigned N>
+  static constexpr OperandSpec spec = parse_operand(Operands.text, N);
+  template <unsigned N>
+  static constexpr bool in_memory = (spec<N>.kind == 'M' || spec<N>.kind == 'O' ||
+                                     (Memory && (spec<N>.kind == 'E' || spec<N>.kind == 'W' || spec<N>.kind == 'Q')));
+  template <unsigned N>
+  using Type = typename UintOf<operand_bytes(spec<N>, W)>::type;
+
+  ValueBuilder(Cpu& cpu, const Insn& insn) : c(cpu), i(insn), ea_(Memory ? effective_address(cpu, insn) : 0) {}
+
+  /// The processor and the instruction, for helpers called from a semantic.
+  Cpu& c;
+  const Insn& i;
+
+  // --- operands -----------------------------------------------------------------------------------------------
+  /// The operand's value.
+  template <unsigned N>
+  Val<Type<N>> read(OperandTag<N>) {
+    return {get<N>()};
+  }
+  /// The operand's value, for an operand that will be written: raises now what the write would raise.
+  template <unsigned N>
+  Val<Type<N>> modify(OperandTag<N>) {
+    if constexpr (in_memory<N>) {
+      using T = Type<N>;
+      const u64 lin = c.linear(seg(), address<N>(), sizeof(T), Access::Write);
+      host_ = c.tlb.find_write(context(), lin, sizeof(T));
+      if (host_ != nullptr) [[likely]]
+        return {load_as<T>(host_)};
+      c.probe_write(seg(), address<N>(), sizeof(T));
+      return {c.template load<T>(seg(), address<N>())};
+    } else {
+      return {get<N>()};
+    }
+  }
+  /// Writes the operand. A 32-bit register write clears the upper half; xmm and mm lanes beyond the size are kept.
+  template <unsigned N, class T>
+  void write(OperandTag<N>, Val<T> value) {
+    static_assert(std::is_same_v<T, Type<N>>, "the value has another size than the operand");
+    put<N>(value.v);
+  }
+  /// The effective address of the memory operand (LEA), cut to the address size.
+  Val<u64> address_of_operand() const { return {ea_}; }
+
+  // --- registers by name --------------------------------------------------------------------------------------
+  template <class T>
+  Val<T> gpr(unsigned reg) {
+    return {static_cast<T>(c.s.gpr[reg])};
+  }
+  template <class T>
+  void set_gpr(unsigned reg, Val<T> value) {
+    c.set_gpr<T>(reg, value.v);
+  }
+  /// AH, for MUL r/m8, LAHF and the like.
+  Val<u8> ah() { return {static_cast<u8>(c.s.gpr[RAX] >> 8)}; }
+
+  // --- values -------------------------------------------------------------------------------------------------
+  template <class T>
+  Val<T> constant(T v) {
+    return {v};
+  }
+  template <class To, class From>
+  Val<To> zero_extend(Val<From> x) {
+    return {static_cast<To>(x.v)};
+  }
+  template <class To, class From>
+  Val<To> sign_extend(Val<From> x) {
+    return {static_cast<To>(static_cast<std::make_signed_t<To>>(static_cast<std::make_signed_t<From>>(x.v)))};
+  }
+  template <class To, class From>
+  Val<To> truncate(Val<From> x) {
+    return {static_cast<To>(x.v)};
+  }
+  template <class T>
+  Val<T> select(Val<bool> condition, Val<T> yes, Val<T> no) {
+    return condition.v ? yes : no;
+  }
+  /// Applies an operation object: op(values...), op(values..., Flags&) or op(values..., fp::Env&). The last form collects
+  /// SSE exceptions and raises #XM before anything is written.
+  template <class Op, class... A>
+  auto op(const Op& operation, Val<A>... a) {
+    if constexpr (std::is_invocable_v<Op, A..., fp::Env&>) {
+      fp::Env env = sse_environment(c);
+      auto r = operation(a.v..., env);
+      commit_sse_flags(c, env);
+      return Val<decltype(r)>{r};
+    } else if constexpr (std::is_invocable_v<Op, A..., Flags&>) {
+      if constexpr (std::is_void_v<std::invoke_result_t<Op, A..., Flags&>>)
+        operation(a.v..., c.s.flags);
+      else
+        return Val<std::invoke_result_t<Op, A..., Flags&>>{operation(a.v..., c.s.flags)};
+    } else {
+      return Val<std::invoke_result_t<Op, A...>>{operation(a.v...)};
+    }
+  }
+  /// Members of an operation's result that is a struct.
+  template <class S, class T>
+  Val<T> member(Val<S> s, T S::*m) {
+    return {s.v.*m};
+  }
+
+  // --- flags and control --------------------------------------------------------------------------------------
+  /// The condition in the opcode's low four bits (Jcc, SETcc, CMOVcc).
+  Val<bool> condition() { return {c.s.flags.condition(i.opcode & 15)}; }
+  Val<bool> flag_cf() { return {c.s.flags.cf()}; }
+  /// Runs `body` if the condition holds. Only at the end of a semantic.
+  template <class Body>
+  void when(Val<bool> condition, Body body) {
+    if (condition.v) body();
+  }
+  /// Raises a fault if the condition holds.
+  void fault_if(Val<bool> condition, Vector vector, const char* reason) {
+    if (condition.v) raise_plain(vector, reason);
+  }
+  /// A near jump; checks the target.
+  void jump(Val<u64> target) { c.jump_near(target.v, i.width); }
+  /// The target of a relative operand J.
+  template <unsigned N>
+  Val<u64> target(OperandTag<N>) {
+    static_assert(spec<N>.kind == 'J');
+    return {c.s.gpr[kGprRip] + i.imm};
+  }
+  /// The address of the next instruction, cut to the operand size.
+  Val<u64> next_rip() { return {c.s.gpr[kGprRip]}; }
+  void push(Val<Word> value) { c.push(value.v, W); }
+  Val<Word> pop() { return {static_cast<Word>(c.pop(W))}; }
+
+ private:
+  SegReg seg() const { return static_cast<SegReg>(i.seg); }
+  TlbContext context() const { return c.access_context(); }
+
+  template <unsigned N>
+  u64 address() const {
+    return spec<N>.kind == 'O' ? i.imm : ea_;
+  }
+
+  template <unsigned N>
+  Type<N> get() {
+    using T = Type<N>;
+    constexpr OperandSpec s = spec<N>;
+    if constexpr (in_memory<N>) {
+      return c.template load<T>(seg(), address<N>());
+    } else if constexpr (s.kind == 'E' || s.kind == 'R' || s.kind == 'Z') {
+      if constexpr (sizeof(T) == 1) return load_as<u8>(reinterpret_cast<const u8*>(c.s.gpr) + i.rm_byte);
+      else return static_cast<T>(c.s.gpr[i.rm]);
+    } else if constexpr (s.kind == 'G') {
+      if constexpr (sizeof(T) == 1) return load_as<u8>(reinterpret_cast<const u8*>(c.s.gpr) + i.reg_byte);
+      else return static_cast<T>(c.s.gpr[i.reg]);
+    } else if constexpr (s.kind == 'F') {
+      return static_cast<T>(c.s.gpr[s.fixed]);
+    } else if constexpr (s.kind == 'I') {
+      return static_cast<T>(i.imm);
+    } else if constexpr (s.kind == '1') {
+      return 1;
+    } else if constexpr (s.kind == 'V' || s.kind == 'H') {
+      return lane<T>(c.s.vec[s.kind == 'V' ? i.reg : i.vvvv].lo);
+    } else if constexpr (s.kind == 'W' || s.kind == 'U') {
+      return lane<T>(c.s.vec[i.rm].lo);
+    } else if constexpr (s.kind == 'P') {
+      return static_cast<T>(c.s.x87.r[i.reg & 7].significand);
+    } else if constexpr (s.kind == 'Q' || s.kind == 'N') {
+      return static_cast<T>(c.s.x87.r[i.rm & 7].significand);
+    } else {
+      static_assert(s.kind == 'E', "this operand can't be read");
+    }
+  }
+
+  template <unsigned N, class T>
+  void put(T value) {
+    constexpr OperandSpec s = spec<N>;
+    if constexpr (in_memory<N>) {
+      if (host_ != nullptr) store_as<T>(host_, value);
+      else c.template store<T>(seg(), address<N>(), value);
+    } else if constexpr (s.kind == 'E' || s.kind == 'R' || s.kind == 'Z') {
+      if constexpr (sizeof(T) == 1) reinterpret_cast<u8*>(c.s.gpr)[i.rm_byte] = value;
+      else c.set_gpr<T>(i.rm, value);
+    } else if constexpr (s.kind == 'G') {
+      if constexpr (sizeof(T) == 1) reinterpret_cast<u8*>(c.s.gpr)[i.reg_byte] = value;
+      else c.set_gpr<T>(i.reg, value);
+    } else if constexpr (s.kind == 'F') {
+      c.set_gpr<T>(s.fixed, value);
+    } else if constexpr (s.kind == 'V' || s.kind == 'H') {
+      store_as<T>(&c.s.vec[s.kind == 'V' ? i.reg : i.vvvv].lo, value);
+    } else if constexpr (s.kind == 'W' || s.kind == 'U') {
+      store_as<T>(&c.s.vec[i.rm].lo, value);
+    } else if constexpr (s.kind == 'P') {
+      put_mm(i.reg & 7, value);
+    } else if constexpr (s.kind == 'Q' || s.kind == 'N') {
+      put_mm(i.rm & 7, value);
+    } else {
+      static_assert(s.kind == 'E', "this operand can't be written");
+    }
+  }
+
+  /// A write to an MMX register sets the exponent to all ones. SDM 1, 9.5.
+  void put_mm(unsigned reg, u64 value) { c.s.x87.r[reg] = {value, 0xFFFF}; }
+
+  template <class T>
+  static T lane(const V128& v) {
+    return load_as<T>(&v);
+  }
+
+  u64 ea_;
+  u8* host_ = nullptr;  ///< where modify() found the operand
+};
+
+// --- from a row to its handlers -----------------------------------------------------------------------------------
+
+template <class Semantic, FixedString Operands, u32 Attributes, unsigned W, bool Memory>
+void execute(Cpu& c, const Insn& i) {
+  check_attributes<Attributes>(c);
+  ValueBuilder<Operands, W, Memory> b(c, i);
+  Semantic{}(b);
+}
+
+template <u32 Attributes, ExecFn Helper>
+void execute_helper(Cpu& c, const Insn& i) {
+  check_attributes<Attributes>(c);
+  Helper(c, i);
+}
+
+/// True when an operand's size depends on the operand size.
+constexpr bool depends_on_width(const char* operands) {
+  for (unsigned n = 0; n < 4; n++) {
+    const OperandSpec s = parse_operand(operands, n);
+    if (s.size == 'v' || s.size == 'y' || s.size == 'z' || s.sext) return true;
+  }
+  return false;
+}
+/// Which forms of r/m a row's operands allow.
+constexpr bool allows_memory(const char* operands) {
+  for (unsigned n = 0; n < 4; n++) {
+    const char k = parse_operand(operands, n).kind;
+    if (k == 'R' || k == 'U' || k == 'N') return false;
+  }
+  return true;
+}
+constexpr bool allows_register(const char* operands) {
+  for (unsigned n = 0; n < 4; n++)
+    if (parse_operand(operands, n).kind == 'M') return false;
+  return true;
+}
+constexpr bool has_rm(const char* operands) {
+  for (unsigned n = 0; n < 4; n++) {
+    const char k = parse_operand(operands, n).kind;
+    if (k == 'E' || k == 'M' || k == 'R' || k == 'W' || k == 'U' || k == 'Q' || k == 'N') return true;
+  }
+  return false;
+}
+
+/// Handlers of a row with a semantic.
+template <FixedString Operands, u32 Attributes, class Semantic>
+constexpr Handlers semantic_handlers(Semantic) {
+  Handlers h;
+  constexpr bool kByWidth = depends_on_width(Operands.text) || (Attributes & kWidths);
+  if constexpr (allows_register(Operands.text)) {
+    h.exec[1][0] = execute<Semantic, Operands, Attributes, 4, false>;
+    h.exec[0][0] = h.exec[2][0] = h.exec[1][0];
+    if constexpr (kByWidth) {
+      h.exec[0][0] = execute<Semantic, Operands, Attributes, 2, false>;
+      h.exec[2][0] = execute<Semantic, Operands, Attributes, 8, false>;
+    }
+  }
+  if constexpr (has_rm(Operands.text) && allows_memory(Operands.text)) {
+    h.exec[1][1] = execute<Semantic, Operands, Attributes, 4, true>;
+    h.exec[0][1] = h.exec[2][1] = h.exec[1][1];
+    if constexpr (kByWidth) {
+      h.exec[0][1] = execute<Semantic, Operands, Attributes, 2, true>;
+      h.exec[2][1] = execute<Semantic, Operands, Attributes, 8, true>;
+    }
+  }
+  return h;
+}
+
+/// Handlers of a row whose work is one C++ function, called by every engine.
+template <FixedString Operands, u32 Attributes, ExecFn Helper>
+constexpr Handlers helper_handlers() {
+  Handlers h;
+  for (auto& by_width : h.exec) {
+    if (allows_register(Operands.text)) by_width[0] = execute_helper<Attributes, Helper>;
+    if (allows_memory(Operands.text)) by_width[1] = execute_helper<Attributes, Helper>;
+  }
+  return h;
+}
+
+}  // namespace callgate
+
+/// A row with a semantic template `callgate::semantics::NAME`. FLAGS is a FlagEffect initialiser in parentheses-free braces
+/// macro, see cpu/table/*.cpp.
+#define CG_ROW(ENCODING, NAME, OPERANDS, ATTRIBUTES, FLAGS, FEATURE)                                        \
+  ::callgate::Row {                                                                                         \
+    ENCODING, #NAME, OPERANDS, (ATTRIBUTES), FLAGS, FEATURE,                                                \
+        ::callgate::semantic_handlers<OPERANDS, static_cast<::callgate::u32>(ATTRIBUTES)>([](auto& b) { ::callgate::semantics::NAME(b); }) \
+  }
+/// A row whose work is `void callgate::helpers::NAME(Cpu&, const Insn&)`.
+#define CG_HELPER(ENCODING, NAME, OPERANDS, ATTRIBUTES, FLAGS, FEATURE)                                     \
+  ::callgate::Row {                                                                                         \
+    ENCODING, #NAME, OPERANDS, (ATTRIBUTES), FLAGS, FEATURE,                                                \
+        ::callgate::helper_handlers<OPERANDS, static_cast<::callgate::u32>(ATTRIBUTES), ::callgate::helpers::NAME>() \
+  }
