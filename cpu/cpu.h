@@ -20,7 +20,7 @@ namespace callgate {
 class DecodeCache;
 
 /// What a memory access is for.
-enum class Access : u8 { Read, Write, Execute };
+using Access = AccessKind;
 
 /// Why the current run must stop at the next boundary, beside reaching its count.
 enum class Halt : u8 { None, Requested, Shutdown };
@@ -183,9 +183,9 @@ class Cpu {
   bool careful() const;
 
   /// TLB context of data accesses at the current CPL and AC; the context of implicit supervisor accesses.
-  TlbContext data_context() const { return data_context_; }
+  AccessContext data_context() const { return data_context_; }
   /// The context for fast accesses: data_context(), or one that never hits while every access must be looked at.
-  TlbContext access_context() const { return access_context_; }
+  AccessContext access_context() const { return access_context_; }
 
  private:
   friend class Interpreter;
@@ -203,8 +203,8 @@ class Cpu {
   bool long64_ = false;
   bool slow_memory_ = false;  ///< data breakpoints or alignment checks: no access takes the fast path
   CodeSize code_size_ = CodeSize::Bits16;
-  TlbContext data_context_ = TlbContext::Supervisor;
-  TlbContext access_context_ = TlbContext::Supervisor;  ///< data_context_, or the one that never hits
+  AccessContext data_context_ = AccessContext::Supervisor;
+  AccessContext access_context_ = AccessContext::Supervisor;  ///< data_context_, or the one that never hits
   FaultRecord faults_[8] = {};
   u64 fault_count_ = 0;
 };

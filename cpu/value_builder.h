@@ -269,7 +269,7 @@ class ValueBuilder {
 
  private:
   SegReg seg() const { return static_cast<SegReg>(i.seg); }
-  TlbContext context() const { return c.access_context(); }
+  AccessContext context() const { return c.access_context(); }
 
   template <unsigned N>
   u64 address() const {
