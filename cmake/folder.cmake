@@ -1,11 +1,22 @@
-# callgate_folder(NAME LIBS...): a static library callgate_NAME of the folder's sources (sub-folders too), and, when there
-# are *_test.cpp files beside them, one doctest program NAME_tests, registered with CTest.
+# callgate_folder(NAME LIBS...): a static library callgate_NAME of the folder's sources (sub-folders too, unless they have
+# a CMakeLists.txt and so a library of their own), and, when there are *_test.cpp files beside them, one doctest program
+# NAME_tests, registered with CTest.
 find_package(PkgConfig REQUIRED)
 find_package(fmt REQUIRED)
 find_package(doctest REQUIRED)
 
 function(callgate_folder name)
   file(GLOB_RECURSE sources CONFIGURE_DEPENDS ${CMAKE_CURRENT_SOURCE_DIR}/*.cpp)
+  file(GLOB_RECURSE nested CONFIGURE_DEPENDS ${CMAKE_CURRENT_SOURCE_DIR}/*/CMakeLists.txt)
+  foreach(list IN LISTS nested)
+    cmake_path(GET list PARENT_PATH folder)
+    foreach(source IN LISTS sources)
+      cmake_path(IS_PREFIX folder ${source} inside)
+      if(inside)
+        list(REMOVE_ITEM sources ${source})
+      endif()
+    endforeach()
+  endforeach()
   set(tests ${sources})
   list(FILTER sources EXCLUDE REGEX "_(test|fuzz)\\.cpp$")
   list(FILTER sources EXCLUDE REGEX "/main\\.cpp$")
