@@ -26,7 +26,10 @@ template <class To, class From>
 inline To convert_format(From a, Env& env, bool reports_denormal = true) {
   const auto n = unpack(a, env.daz);
   if (n.kind >= Kind::QuietNaN) return convert_nan<To, From>(n, env);
-  if (n.denormal && reports_denormal && raise_denormal(env)) return zero<To>(n.sign);
+  if (n.denormal && reports_denormal && raise_denormal(env)) {
+    // FLD delivers the value all the same; it is exact, so no flags come after #D.
+    if (!kIsX87<To>) return zero<To>(n.sign);
+  }
   if (n.kind == Kind::Infinity) return infinity<To>(n.sign);
   if (n.kind == Kind::Zero) return zero<To>(n.sign);
   return round_pack<To>(n.sign, n.exponent, resize_sig<SigOf<To>>(n.sig), env);

@@ -8,13 +8,15 @@
 namespace callgate::fp {
 
 // How to use the result. Give each instruction a fresh Env (flags 0); afterwards OR its flags into the status word, put
-// `rounded_up` into C1, and ask one of the two functions below whether the destination is written (and the stack
+// `rounded_up` into C1, and ask one of the functions below whether the destination is written (and the stack
 // popped). An unmasked #O or #U still delivers a result to a register: the exponent is then biased by -24576 or +24576.
 
 /// The destination register is written: no unmasked #I, #D or #Z.
 inline bool writes_register(const Env& env) {
   return (env.flags & ~env.masks & (kInvalid | kDenormal | kDivZero)) == 0;
 }
+/// FLD m32 and FLD m64 push: a denormal is loaded even with #D unmasked.
+inline bool pushes_load(const Env& env) { return (env.flags & ~env.masks & kInvalid) == 0; }
 /// The destination in memory (FST, FIST, FBSTP) is written: nothing unmasked but #P.
 inline bool writes_memory(const Env& env) { return (env.flags & ~env.masks & 0x3F & ~kPrecision) == 0; }
 

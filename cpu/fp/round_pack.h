@@ -1,6 +1,7 @@
 // Rounding to a format, and everything that can happen then: #P, #O, #U, denormal results, FTZ, and the x87's
-// bias-adjusted results. Internal to cpu/fp. Refuses to know: which operation made the number.
-// Refs: SDM 1 ch. 4.9.1.4 to 4.9.1.6, 8.5.4, 8.5.5, 11.5.2.
+// bias-adjusted results. What SSE would deliver with an unmasked exception has no meaning (it delivers nothing).
+// Internal to cpu/fp. Refuses to know: which operation made the number. Refs: SDM 1 ch. 4.9.1.4
+// to 4.9.1.6, 8.5.4, 8.5.5, 11.5.2.
 #pragma once
 
 #include "cpu/fp/number.h"
@@ -64,10 +65,13 @@ template <class F>
       env.rounded_up = r.up;
       const i32 exponent = r.exponent - kBiasAdjust;
       if (exponent <= T::kEmax) return pack<F>(sign, exponent + T::kBias, r.sig);
+      // Only FSCALE gets further (SDM 2, FSCALE): an infinity, whatever the rounding.
+      env.flags |= kPrecision;
+      env.rounded_up = true;
     }
-  } else {
-    env.flags |= kPrecision;
+    return infinity<F>(sign);
   }
+  env.flags |= kPrecision;
   const bool to_infinity =
       env.round == Round::Nearest || (env.round == Round::Up && !sign) || (env.round == Round::Down && sign);
   env.rounded_up = to_infinity;
@@ -86,13 +90,17 @@ template <class F>
     // Unmasked, #U tells of any tiny result, and #P of the rounding to an unbounded exponent.
     env.flags |= kUnderflow;
     if (unbounded.inexact) env.flags |= kPrecision;
-    const i32 adjusted = unbounded.exponent + kBiasAdjust;
-    if (!kIsX87<F> || adjusted >= T::kEmin) {
+    if constexpr (kIsX87<F>) {
+      const i32 adjusted = unbounded.exponent + kBiasAdjust;
       env.rounded_up = unbounded.up;
-      // The SSE destination stays as it is, so any result will do.
-      return kIsX87<F> ? pack<F>(sign, adjusted + T::kBias, unbounded.sig) : zero<F>(sign);
+      if (adjusted >= T::kEmin) return pack<F>(sign, adjusted + T::kBias, unbounded.sig);
+      // Only FSCALE gets further: a zero, whatever the rounding.
+      env.flags |= kPrecision;
+      env.rounded_up = false;
     }
-  } else if (tiny && env.ftz) {
+    return zero<F>(sign);
+  }
+  if (tiny && env.ftz) {
     env.flags |= kUnderflow | kPrecision;
     return zero<F>(sign);
   }
