@@ -8,6 +8,13 @@
 
 namespace callgate {
 
+/// The vendor that CPUID shows, and whose rules hold where Intel and AMD differ (SYSCALL and SYSENTER by mode, SYSRET's
+/// canonical check, null selectors, BSF of 0). "GenuineIntel", family 6, model 36h: an in-order core of a line that Linux
+/// knows not to speculate (cpu_vuln_whitelist: NO_SPECULATION), which is the truth here. So no kernel pays for page-table
+/// isolation, retpolines, VERW, IBPB or fences in its entry code. And Linux believes CPUID leaf 15h from Intel only: with
+/// it neither TSC, nor local APIC timer, nor PIT are calibrated at boot.
+constexpr bool kIntelVendor = true;
+
 /// One CPUID answer.
 struct CpuidLeaf {
   u32 eax = 0, ebx = 0, ecx = 0, edx = 0;
