@@ -1,0 +1,48 @@
+#!/bin/bash
+# shellcheck disable=SC2086 # lists of packages are split on purpose
+# install-deps.sh GROUP...: installs the Debian packages that are missing. Groups: build, demo, test.
+# Says nothing and changes nothing when all are there. Asks sudo when not root.
+set -euo pipefail
+# shellcheck source=scripts/common.sh
+. "$(dirname "$0")/common.sh"
+
+build="g++ cmake ninja-build pkg-config ccache libfmt-dev libcli11-dev libexpected-dev libxxhash-dev doctest-dev
+  libcapstone-dev zlib1g-dev libzstd-dev liblz4-dev liblzma-dev libmpfr-dev libgmp-dev"
+demo="python3 ca-certificates"
+test="python3 ca-certificates"
+
+wanted=
+for group in "$@"; do
+  case $group in
+    build) wanted+=" $build" ;;
+    demo) wanted+=" $demo" ;;
+    test) wanted+=" $test" ;;
+    *) die "no such group: $group (there are build, demo and test)" ;;
+  esac
+done
+[ -n "$wanted" ] || die "which packages? Give one or more of: build demo test"
+
+if ! command -v dpkg-query >/dev/null || ! command -v apt-get >/dev/null; then
+  die "this is not a Debian system. Install what these Debian packages hold, by hand:" $wanted
+fi
+
+missing=
+for package in $wanted; do
+  [ "$(dpkg-query -W -f='${db:Status-Status}' "$package" 2>/dev/null)" = installed ] || missing+=" $package"
+done
+[ -n "$missing" ] || exit 0
+
+as_root=
+if [ "$(id -u)" != 0 ]; then
+  command -v sudo >/dev/null || die "missing packages, and neither root nor sudo to install them. As root: apt-get install$missing"
+  as_root=sudo
+fi
+say "Installing:$missing"
+apt() { $as_root env DEBIAN_FRONTEND=noninteractive apt-get -q -y -o Dpkg::Use-Pty=0 "$@" </dev/null >"$log" 2>&1; }
+log=$(mktemp)
+trap 'rm -f "$log"' EXIT
+# The lists may be missing or old: try as it is, then with new ones.
+apt install --no-install-recommends $missing || { apt update && apt install --no-install-recommends $missing; } || {
+  tail -n 15 "$log" >&2
+  die "apt-get could not install:$missing"
+}
