@@ -2,7 +2,6 @@
 // Engines (interpreter, translator) execute instructions on it; it does not know which one does.
 #pragma once
 
-#include <memory>
 #include <vector>
 
 #include "base/log.h"
@@ -17,13 +16,8 @@
 
 namespace callgate {
 
-class DecodeCache;
-
 /// What a memory access is for.
 using Access = AccessKind;
-
-/// Why the current run must stop at the next boundary, beside reaching its count.
-enum class Halt : u8 { None, Requested, Shutdown };
 
 /// How an event enters through the IDT.
 enum class EventKind : u8 {
@@ -60,7 +54,6 @@ class Cpu {
   Log& log;
   const CpuModel& model;
   SoftTlb tlb;
-  std::unique_ptr<DecodeCache> decoded;
 
   // --- mode ---------------------------------------------------------------------------------------------------
   bool protected_mode() const { return s.cr0 & kCr0Pe; }
@@ -175,6 +168,12 @@ class Cpu {
   std::vector<FaultRecord> recent_faults() const;
   void record_fault(const Fault& fault);
 
+  /// Raises the #PF that a failed translation stands for.
+  [[noreturn]] void raise_page_fault(const WalkFault& fault);
+
+  /// Set by an instruction that enters a handler (INT n, SYSCALL with TF masked): no single-step trap after it.
+  bool suppress_single_step = false;
+
   /// Engine's loop: instructions run until `retired` reaches this; request_attention() makes it 0.
   u64 limit() const { return limit_; }
   void set_limit(u64 count) { limit_ = count; }
@@ -188,13 +187,13 @@ class Cpu {
   AccessContext access_context() const { return access_context_; }
 
  private:
-  friend class Interpreter;
   u64 linear_checked(SegReg seg, u64 offset, unsigned size, Access access);
   void load_slow(SegReg seg, u64 linear, void* out, unsigned size, bool supervisor);
   void store_slow(SegReg seg, u64 linear, const void* in, unsigned size, bool supervisor);
   void probe_slow(SegReg seg, u64 linear, unsigned size, Access access, bool supervisor);
-  [[noreturn]] void raise_page_fault(u64 linear, const WalkFault& fault);
-  void check_watchpoints(u64 linear, unsigned size, Access access);
+  void check_canonical(SegReg seg, u64 linear, unsigned size);
+  void check_alignment(u64 linear, unsigned size);
+  u64 linear_wrap() const { return long64_ ? ~u64{0} : 0xFFFFFFFF; }
 
   u64 fast_base_[kSegCount] = {};
   u64 linear_mask_ = 0xFFFFFFFF;
@@ -202,6 +201,7 @@ class Cpu {
   u8 fast_segments_ = 0;  ///< bit i: segment i needs no check for data accesses
   bool long64_ = false;
   bool slow_memory_ = false;  ///< data breakpoints or alignment checks: no access takes the fast path
+  bool alignment_checked_ = false;
   CodeSize code_size_ = CodeSize::Bits16;
   AccessContext data_context_ = AccessContext::Supervisor;
   AccessContext access_context_ = AccessContext::Supervisor;  ///< data_context_, or the one that never hits

@@ -1,0 +1,59 @@
+#include "cpu/decode_cache.h"
+
+#include <algorithm>
+
+#include "cpu/decoder.h"
+
+namespace callgate {
+
+const Insn& DecodedPage::add(unsigned offset, const Insn& insn) {
+  insns_.push_back(insn);
+  insns_.back().page_offset = static_cast<u16>(offset);
+  index_[offset] = static_cast<u16>(insns_.size());
+  return insns_.back();
+}
+
+void DecodedPage::invalidate(unsigned offset, unsigned size) {
+  const unsigned first = offset >= kMaxInsnLength - 1 ? offset - (kMaxInsnLength - 1) : 0;
+  const unsigned end = std::min<unsigned>(offset + size, kPageSize);
+  for (unsigned o = first; o < end; o++)
+    if (const Insn* i = find(o); i != nullptr && o + i->length > offset) index_[o] = 0;
+}
+
+void DecodedPage::drop() {
+  index_.fill(0);
+  insns_.clear();
+}
+
+DecodeCache::DecodeCache(PhysicalMap& memory) : memory_(memory), pages_(std::size_t{memory.ram().frames()} * 3) {
+  memory_.add_code_listener(this);
+}
+
+DecodeCache::~DecodeCache() { memory_.remove_code_listener(this); }
+
+DecodedPage& DecodeCache::make(u32 frame, CodeSize size) {
+  graveyard_.clear();  // pages are made between instructions only
+  memory_.mark_code(frame);
+  auto& p = pages_[slot(frame, size)];
+  p = std::make_unique<DecodedPage>();
+  return *p;
+}
+
+void DecodeCache::code_written(u64 physical, u32 size) {
+  stats.invalidations++;
+  const PhysicalPage at = memory_.page(physical);
+  if (at.frame == kNoFrame) return;
+  for (unsigned k = 0; k < 3; k++)
+    if (DecodedPage* p = pages_[slot(at.frame, static_cast<CodeSize>(k))].get())
+      p->invalidate(static_cast<unsigned>(physical & kPageMask), size);
+}
+
+void DecodeCache::code_dropped() {
+  for (std::size_t i = 0; i < pages_.size(); i++) {
+    if (pages_[i] == nullptr) continue;
+    memory_.clear_code(static_cast<u32>(i / 3));
+    graveyard_.push_back(std::move(pages_[i]));
+  }
+}
+
+}  // namespace callgate

@@ -1,0 +1,64 @@
+// Decoded instructions, kept by physical page and code size, and dropped by any write to their bytes: stores, DMA, page
+// walks, aliases. One cache serves all processors of a machine. It is invisible: the guest can't tell that it is there.
+#pragma once
+
+#include <array>
+#include <memory>
+#include <vector>
+
+#include "cpu/insn.h"
+#include "mmu/physical_map.h"
+
+namespace callgate {
+
+/// The decoded instructions of one frame for one code size. An instruction stays where it is until drop(): the engine may
+/// hold a reference while it executes, even if the instruction overwrites itself.
+class DecodedPage {
+ public:
+  /// The instruction that starts at `offset` of the page, or nullptr when it is not decoded yet.
+  const Insn* find(unsigned offset) const {
+    const u16 at = index_[offset];
+    return at != 0 ? &insns_[at - 1] : nullptr;
+  }
+  /// Keeps `insn`, which lies in this page entirely. The reference is good until the next add() or drop().
+  const Insn& add(unsigned offset, const Insn& insn);
+  /// Forgets the instructions that have a byte in [offset, offset + size).
+  void invalidate(unsigned offset, unsigned size);
+  bool full() const { return insns_.size() >= kMost; }
+  void drop();
+
+ private:
+  static constexpr std::size_t kMost = 16384;  ///< garbage of rewritten code included
+  std::array<u16, kPageSize> index_{};
+  std::vector<Insn> insns_;
+};
+
+class DecodeCache final : public CodeListener {
+ public:
+  explicit DecodeCache(PhysicalMap& memory);
+  ~DecodeCache() override;
+
+  /// The page of decoded instructions for a frame of RAM; made when missing (the frame is then watched for writes).
+  DecodedPage& page(u32 frame, CodeSize size) {
+    DecodedPage* p = pages_[slot(frame, size)].get();
+    return p != nullptr ? *p : make(frame, size);
+  }
+
+  void code_written(u64 physical, u32 size) override;
+  void code_dropped() override;
+
+  struct Stats {
+    u64 decoded = 0;        ///< instructions decoded
+    u64 invalidations = 0;  ///< writes that hit decoded bytes' pages
+  } stats;
+
+ private:
+  static std::size_t slot(u32 frame, CodeSize size) { return std::size_t{frame} * 3 + static_cast<unsigned>(size); }
+  DecodedPage& make(u32 frame, CodeSize size);
+
+  PhysicalMap& memory_;
+  std::vector<std::unique_ptr<DecodedPage>> pages_;
+  std::vector<std::unique_ptr<DecodedPage>> graveyard_;  ///< dropped while an engine may still be inside
+};
+
+}  // namespace callgate

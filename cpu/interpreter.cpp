@@ -1,0 +1,147 @@
+#include "cpu/interpreter.h"
+
+#include <algorithm>
+
+#include "cpu/decoder.h"
+#include "cpu/system/debug.h"
+
+namespace callgate {
+
+namespace {
+
+constexpr u32 kDr6SingleStep = 1u << 14;  // DR6.BS
+
+/// Checks that the instruction's bytes lie inside the code segment. SDM 3A 5.3, Limit Checking.
+void check_code_limit(const Cpu& c, u64 rip, unsigned length) {
+  if (c.bits64()) return;
+  if (rip + length - 1 > c.s.seg[CS].limit)
+    raise(Vector::GP, 0, "instruction fetch at {0:#x} beyond the code segment's limit {1:#x}", rip, c.s.seg[CS].limit);
+}
+
+}  // namespace
+
+const u8* Interpreter::translate_code(Cpu& c, u64 linear, u64* physical) {
+  if (const u8* p = c.tlb.find_exec(c.data_context(), linear, 1)) return p;
+  if (c.bits64() && !is_canonical(linear)) raise(Vector::GP, 0, "instruction fetch at the non-canonical address {0:#x}", linear);
+  const Translation t = c.tlb.fill(c.data_context(), linear, Access::Execute);
+  if (t.fault) c.raise_page_fault(c.tlb.fault());
+  *physical = t.physical;
+  return t.host;
+}
+
+const Insn& Interpreter::fetch_across_pages(Cpu& c, u64 linear, const u8* first, unsigned available) {
+  u8 bytes[kMaxInsnLength];
+  const unsigned have = std::min(available, kMaxInsnLength);
+  std::copy_n(first, have, bytes);
+  if (decode(std::span<const u8>(bytes, have), c.code_size(), scratch_) != DecodeStatus::Truncated) return scratch_;
+  // Only an instruction that needs bytes of the next page may fault there.
+  u64 next = linear + have;
+  if (!c.bits64()) next &= 0xFFFFFFFF;
+  u64 physical = 0;
+  const u8* second = translate_code(c, next, &physical);
+  for (unsigned i = have; i < kMaxInsnLength; i++)
+    bytes[i] = second != nullptr ? second[i - have] : static_cast<u8>(c.tlb.bus_read(physical + i - have, 1));
+  decode(bytes, c.code_size(), scratch_);
+  return scratch_;
+}
+
+const Insn& Interpreter::fetch(Cpu& c) {
+  const u64 linear = code_linear(c, c.s.rip);
+  u64 physical = 0;
+  const u8* host = translate_code(c, linear, &physical);
+  const unsigned offset = static_cast<unsigned>(linear & kPageMask);
+  const unsigned available = static_cast<unsigned>(kPageSize) - offset;
+  u8 registers[kMaxInsnLength];
+  if (host == nullptr) {  // code in ROM-like registers: read byte by byte, never cached
+    const unsigned n = std::min(available, kMaxInsnLength);
+    for (unsigned i = 0; i < n; i++) registers[i] = static_cast<u8>(c.tlb.bus_read(physical + i, 1));
+    const Insn& insn = fetch_across_pages(c, linear, registers, n);
+    check_code_limit(c, c.s.rip, insn.length);
+    return insn;
+  }
+  const u32 frame = c.memory.ram().frame_of(host);
+  if (frame != kNoFrame) {
+    DecodedPage& page = decoded_.page(frame, c.code_size());
+    const Insn* found = page.find(offset);
+    if (found == nullptr) {
+      if (decode({host, std::min(available, kMaxInsnLength)}, c.code_size(), scratch_) == DecodeStatus::Truncated)
+        found = &fetch_across_pages(c, linear, host, available);
+      else {
+        if (page.full()) page.drop();
+        found = &page.add(offset, scratch_);
+        decoded_.stats.decoded++;
+      }
+    }
+    check_code_limit(c, c.s.rip, found->length);
+    return *found;
+  }
+  const Insn& insn = fetch_across_pages(c, linear, host, available);
+  check_code_limit(c, c.s.rip, insn.length);
+  return insn;
+}
+
+void Interpreter::execute_one_carefully(Cpu& c) {
+  u32 dr6 = 0;
+  const bool resume = c.s.flags.test(kRF);
+  if (!resume && code_breakpoint_hit(c, code_linear(c, c.s.rip), dr6)) {
+    c.s.dr6 |= dr6;
+    raise_plain(Vector::DB, "a code breakpoint at {0:#x}", c.s.rip);
+  }
+  const Insn& i = fetch(c);
+  const bool step = c.s.flags.test(kTF);
+  c.suppress_single_step = false;
+  c.next_rip() = c.s.rip + i.length;
+  if (!c.bits64()) c.next_rip() &= 0xFFFFFFFF;
+  // The shadows and RF cover one instruction; this one may set them again.
+  c.s.sti_shadow = c.s.mov_ss_shadow = false;
+  if (resume) c.s.flags.assign(kRF, false);
+  i.exec(c, i);
+  c.s.rip = c.next_rip();
+  c.s.retired++;
+  if (step && !c.suppress_single_step) c.pend_debug_trap(kDr6SingleStep);
+}
+
+// The fast loop: no shadow, no single step, no breakpoint; instructions of one page at a time.
+void Interpreter::execute_fast(Cpu& c, u64 until) {
+  c.set_limit(until);
+  do {
+    const Insn* i = &fetch(c);
+    const u64 page_linear = code_linear(c, c.s.rip) & ~kPageMask;
+    const u8* host = c.tlb.find_exec(c.data_context(), page_linear, 1);
+    const u32 frame = host != nullptr ? c.memory.ram().frame_of(host) : kNoFrame;
+    // A code segment that does not reach over all of the address space is checked at every fetch.
+    const bool checked = !c.bits64() && c.s.seg[CS].limit != 0xFFFFFFFF;
+    DecodedPage* page = frame != kNoFrame && !checked ? &decoded_.page(frame, c.code_size()) : nullptr;
+    const u64 epoch = c.tlb.epoch();
+    const u64 mask = c.bits64() ? ~u64{0} : 0xFFFFFFFF;
+    const u64 base = c.bits64() ? 0 : c.s.seg[CS].base;
+    for (;;) {
+      c.next_rip() = (c.s.rip + i->length) & mask;
+      i->exec(c, *i);
+      const u64 rip = c.next_rip();
+      c.s.rip = rip;
+      c.s.retired++;
+      if (c.s.retired >= c.limit()) [[unlikely]]
+        return;
+      const u64 offset = ((base + rip) & mask) - page_linear;
+      if (page == nullptr || offset >= kPageSize || c.tlb.epoch() != epoch) break;
+      i = page->find(static_cast<unsigned>(offset));
+      if (i == nullptr) break;
+    }
+  } while (true);
+}
+
+void Interpreter::run(Cpu& c, u64 until, const bool& stop) {
+  while (c.s.retired < until && !stop) {
+    if (c.event_ready()) c.service_events();
+    if (c.s.activity != Activity::Running) return;
+    try {
+      if (c.careful()) execute_one_carefully(c);
+      else execute_fast(c, until);
+    } catch (const Fault& fault) {
+      c.deliver_fault(fault);
+    }
+  }
+}
+
+}  // namespace callgate

@@ -1,0 +1,35 @@
+// The interpreter: the reference engine. Executes decoded instructions one by one on a Cpu until a count is reached.
+#pragma once
+
+#include "cpu/cpu.h"
+#include "cpu/decode_cache.h"
+
+namespace callgate {
+
+class Interpreter {
+ public:
+  explicit Interpreter(DecodeCache& decoded) : decoded_(decoded) {}
+
+  /// Runs `cpu` until it has retired `until` instructions, or is no longer running (halted with nothing to wake it, shut
+  /// down), or asked for attention by a halt request of the machine (`stop`). Faults and interrupts are delivered on the
+  /// way. Never raises.
+  void run(Cpu& cpu, u64 until, const bool& stop);
+
+ private:
+  void execute_fast(Cpu& c, u64 until);
+  void execute_one_carefully(Cpu& c);
+  /// The instruction at RIP: fetched with all checks, from the cache or decoded into `scratch_`.
+  const Insn& fetch(Cpu& c);
+  const Insn& fetch_across_pages(Cpu& c, u64 linear, const u8* first, unsigned available);
+  const u8* translate_code(Cpu& c, u64 linear, u64* physical);
+
+  DecodeCache& decoded_;
+  Insn scratch_;
+};
+
+/// The linear address of the instruction at `rip`.
+inline u64 code_linear(const Cpu& c, u64 rip) {
+  return c.bits64() ? rip : (c.s.seg[CS].base + rip) & 0xFFFFFFFF;
+}
+
+}  // namespace callgate
