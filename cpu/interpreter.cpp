@@ -9,8 +9,6 @@ namespace callgate {
 
 namespace {
 
-constexpr u32 kDr6SingleStep = 1u << 14;  // DR6.BS
-
 /// Checks that the instruction's bytes lie inside the code segment. SDM 3A 5.3, Limit Checking.
 void check_code_limit(const Cpu& c, u64 rip, unsigned length) {
   if (c.bits64()) return;
@@ -83,10 +81,7 @@ const Insn& Interpreter::fetch(Cpu& c) {
 void Interpreter::execute_one_carefully(Cpu& c) {
   u32 dr6 = 0;
   const bool resume = c.s.flags.test(kRF);
-  if (!resume && code_breakpoint_hit(c, code_linear(c, c.s.rip), dr6)) {
-    c.s.dr6 |= dr6;
-    raise_plain(Vector::DB, "a code breakpoint at {0:#x}", c.s.rip);
-  }
+  if (!resume && code_breakpoint_hit(c, code_linear(c, c.s.rip), dr6)) raise_debug_fault(c, dr6, "a code breakpoint");
   const Insn& i = fetch(c);
   const bool step = c.s.flags.test(kTF);
   c.suppress_single_step = false;
@@ -98,11 +93,11 @@ void Interpreter::execute_one_carefully(Cpu& c) {
   i.exec(c, i);
   c.s.rip = c.next_rip();
   c.s.retired++;
-  if (step && !c.suppress_single_step) c.pend_debug_trap(kDr6SingleStep);
+  if (step && !c.suppress_single_step) c.pend_debug_trap(kDr6Bs);
 }
 
 // The fast loop: no shadow, no single step, no breakpoint; instructions of one page at a time.
-void Interpreter::execute_fast(Cpu& c, u64 until) {
+void Interpreter::execute_fast(Cpu& c, const u64& until) {
   c.set_limit(until);
   do {
     const Insn* i = &fetch(c);
@@ -131,7 +126,7 @@ void Interpreter::execute_fast(Cpu& c, u64 until) {
   } while (true);
 }
 
-void Interpreter::run(Cpu& c, u64 until, const bool& stop) {
+void Interpreter::run(Cpu& c, const u64& until, const bool& stop) {
   while (c.s.retired < until && !stop) {
     if (c.event_ready()) c.service_events();
     if (c.s.activity != Activity::Running) return;

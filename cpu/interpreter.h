@@ -11,12 +11,12 @@ class Interpreter {
   explicit Interpreter(DecodeCache& decoded) : decoded_(decoded) {}
 
   /// Runs `cpu` until it has retired `until` instructions, or is no longer running (halted with nothing to wake it, shut
-  /// down), or asked for attention by a halt request of the machine (`stop`). Faults and interrupts are delivered on the
-  /// way. Never raises.
-  void run(Cpu& cpu, u64 until, const bool& stop);
+  /// down), or `stop` is set. Faults and interrupts are delivered on the way. Whoever lowers `until` or sets `stop` while
+  /// this runs (a device, from inside an instruction) calls Cpu::request_attention(). Never raises.
+  void run(Cpu& cpu, const u64& until, const bool& stop);
 
  private:
-  void execute_fast(Cpu& c, u64 until);
+  void execute_fast(Cpu& c, const u64& until);
   void execute_one_carefully(Cpu& c);
   /// The instruction at RIP: fetched with all checks, from the cache or decoded into `scratch_`.
   const Insn& fetch(Cpu& c);
