@@ -98,7 +98,7 @@ class PhysicalMap final : public DmaMemory {
 
   /// Writes inside one frame of RAM: every write that doesn't go through a direct pointer ends here.
   void write_frame(u32 frame, u32 offset, const void* data, u32 size);
-  /// Replaces a page-table entry by one that only has more accessed or dirty bits: no translation depends on those.
+  /// The page walk sets accessed and dirty bits in an entry.
   void set_entry_bits(u64 physical, u64 entry, unsigned entry_bytes);
 
   // ---- what others keep ----
@@ -143,8 +143,8 @@ class PhysicalMap final : public DmaMemory {
   Piece find(u64 physical) const;
   void rebuild();
   void layout_changed();
-  void mmio_read(const Piece& piece, u64 physical, std::span<u8> out);
-  void mmio_write(const Piece& piece, u64 physical, std::span<const u8> data);
+  void read_bytes(u64 physical, std::span<u8> out, bool registers);
+  void write_bytes(u64 physical, std::span<const u8> data, bool registers);
 
   std::unique_ptr<Ram> ram_;
   u64 low_size_;

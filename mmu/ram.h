@@ -45,6 +45,8 @@ class Ram {
   void set_flags(u32 frame, u8 mask) { flags_[frame] = static_cast<u8>(flags_[frame] | mask); }
   void clear_flags(u32 frame, u8 mask) { flags_[frame] = static_cast<u8>(flags_[frame] & ~mask); }
 
+  bool is_zero(u32 frame) const;
+
   /// The frame is about to be written.
   void mark_dirty(u32 frame) {
     if (flags_[frame] & kFrameClean) {

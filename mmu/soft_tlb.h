@@ -4,6 +4,7 @@
 #pragma once
 
 #include <memory>
+#include <span>
 #include <vector>
 
 #include "base/bits.h"
@@ -151,11 +152,14 @@ class SoftTlb final : public TranslationCache {
     return reinterpret_cast<u8*>(static_cast<std::uintptr_t>(linear + t.addend[slot]));
   }
 
+  bool translate(AccessContext context, u64 linear, unsigned size, u64 wrap, AccessKind kind, Translation (&parts)[2]);
   void insert(AccessContext context, u64 linear, const Walk& walk, const PhysicalPage& page);
   void select(Space& space);
+  static void make_tables(Space& space);
+  static void empty_slot(TlbTable& table, u64 slot);
   static void clear(TlbTable& table);
   template <class F>
-  void each_table(F&& f);
+  void each_table(F&& f) const;
 
   PhysicalMap& memory_;
   TlbTable* view_[kAccessContexts] = {};

@@ -15,7 +15,7 @@
 
 namespace callgate {
 
-struct Walk;
+class PhysicalMap;
 
 /// A cache of translations (a soft TLB) as the tracker sees it. Linear addresses are page-aligned.
 class TranslationCache {
@@ -40,7 +40,7 @@ class TranslationCache {
 /// The dependencies of all caches of a machine.
 class TranslationTracker {
  public:
-  explicit TranslationTracker(Ram& ram);
+  TranslationTracker(const PhysicalMap& memory, Ram& ram);
   ~TranslationTracker();
   TranslationTracker(const TranslationTracker&) = delete;
   TranslationTracker& operator=(const TranslationTracker&) = delete;
@@ -87,13 +87,20 @@ class TranslationTracker {
     void operator()(void* p) const;
   };
 
-  static u64 entry_shift(unsigned level, unsigned entry_bytes);
+  static unsigned entry_shift(unsigned level, unsigned entry_bytes);
   void drop_page(u64 linear);
   void drop_range(u64 linear, u64 size);
-  void drop_entry(Table& table, unsigned index);
-  void drop_entry_in(const Table& table, unsigned index, unsigned level, u64 base);
+  /// Drops what came through entry `index`, whose value was `before`.
+  void drop_entry(Table& table, unsigned index, u64 before);
+  /// Drops what came through the page table below a level 2 entry that maps [linear, ...). False: ask for the whole
+  /// range.
+  bool drop_below(u64 linear, u64 entry, unsigned entry_bytes);
+  /// Drops what came through any entry of the table at one of its places.
+  void drop_cached(const Table& table, u64 role);
+  /// Drops everything that came through the table and takes it for plain memory.
   void release(Table& table);
 
+  const PhysicalMap& memory_;
   Ram& ram_;
   std::vector<TranslationCache*> caches_;
   std::unique_ptr<u32[], Free> table_of_;          ///< by frame: index into tables_, plus 1; 0 for none
