@@ -179,7 +179,8 @@ TEST_CASE("RTC: the update interrupt comes with the second") {
   CHECK_FALSE(r.irq.level);
   r.clock.advance(1 * kMs);
   CHECK(r.irq.level);
-  CHECK((r.in(kC)&0x90) == 0x90);
+  const u8 flags = r.in(kC);
+  CHECK((flags & 0x90) == 0x90);
   CHECK_FALSE(r.irq.level);
 }
 
