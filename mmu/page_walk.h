@@ -25,6 +25,7 @@ enum class AccessContext : u8 {
   User,          ///< explicit access at CPL 3
   Supervisor,    ///< CPL < 3 with RFLAGS.AC clear, and every implicit access to system tables, at any CPL: SMAP holds
   SupervisorAc,  ///< explicit access at CPL < 3 with RFLAGS.AC set: SMAP is overridden
+  Watched,       ///< not a context of its own: nothing is ever cached for it, so that every access takes the slow path
 };
 constexpr unsigned kAccessContexts = 3;
 

@@ -14,6 +14,10 @@ SoftTlb::SoftTlb(PhysicalMap& memory, TlbCaching caching) : memory_(memory), cac
   memory_.tracker().attach(this);
   spaces_.push_back(std::make_unique<Space>());
   make_tables(*spaces_.back());
+  watched_.reset(static_cast<TlbTable*>(std::calloc(1, sizeof(TlbTable))));
+  VERIFY(watched_ != nullptr, "no host memory for a soft TLB");
+  empty_slot(*watched_, 0);
+  view_[static_cast<unsigned>(AccessContext::Watched)] = watched_.get();
   select(*spaces_.back());
 }
 

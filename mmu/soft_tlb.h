@@ -162,7 +162,7 @@ class SoftTlb final : public TranslationCache {
   void each_table(F&& f) const;
 
   PhysicalMap& memory_;
-  TlbTable* view_[kAccessContexts] = {};
+  TlbTable* view_[kAccessContexts + 1] = {};  ///< the last one, of Watched, stays empty
   PagingMode mode_;
   WalkFault fault_;
   u64 epoch_ = 0;
@@ -171,6 +171,7 @@ class SoftTlb final : public TranslationCache {
   BusTarget* local_ = nullptr;
   TlbCaching caching_;
   std::vector<std::unique_ptr<Space>> spaces_;
+  std::unique_ptr<TlbTable, Free> watched_;
   Stats stats_;
 };
 

@@ -1,0 +1,147 @@
+// libcallgate: a whole PC as a library. Create, load, run to a stop reason, look at it, hash it, save it.
+//
+//   auto machine = callgate::Machine::create({.ram_bytes = 512 << 20}).value();
+//   machine->load_kernel("vmlinuz", "initrd.img", "console=ttyS0").value();
+//   machine->on_serial([](std::span<const callgate::u8> bytes) { fwrite(bytes.data(), 1, bytes.size(), stdout); });
+//   callgate::Stop stop = machine->run();
+//
+// Every run is a function of the configuration, what was loaded and the inputs given: nothing here reads the host's clock,
+// random numbers or files behind the caller's back (load_kernel reads the files it is told to). Several machines may live in
+// one process, each used by one thread at a time. Nothing is global.
+#pragma once
+
+#include <functional>
+#include <memory>
+#include <optional>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "base/log.h"
+#include "base/result.h"
+#include "base/types.h"
+#include "cpu/state.h"
+#include "machine/boot/boot_plan.h"
+
+namespace callgate {
+
+/// Which engine executes instructions. All give the same results.
+enum class Engine { Interpreter };
+
+/// What a machine is made of. Fixed once made; part of its identity.
+struct MachineConfig {
+  u64 ram_bytes = u64{512} << 20;  ///< a multiple of 4 KiB, 1 MiB to 64 GiB
+  unsigned cpus = 1;               ///< 1 to 64
+  std::string cpu_model = "callgate";
+  Engine engine = Engine::Interpreter;
+  i64 rtc_start = 1'735'689'600;   ///< the CMOS clock at power-on, in seconds since 1970 UTC (default: 2025-01-01)
+  bool reset_stops = false;        ///< a guest's reset ends the run instead of starting the machine afresh
+};
+
+/// Why a run ended.
+enum class StopReason {
+  CountReached,  ///< the count that run() was given
+  Requested,     ///< request_stop()
+  PowerOff,      ///< the guest switched itself off
+  Reset,         ///< the guest reset itself, and MachineConfig::reset_stops
+  DebugExit,     ///< the guest wrote the debug-exit port: see Stop::code
+  TripleFault,   ///< a processor shut down: see Machine::fault_report()
+  Halted,        ///< every processor is halted with interrupts off: nothing can wake it
+  Idle,          ///< with RunLimits::stop_when_idle: every processor waits; see Stop::idle_ns
+};
+
+struct Stop {
+  StopReason reason;
+  u32 code = 0;     ///< DebugExit: the guest's exit code
+  u64 idle_ns = 0;  ///< Idle: guest time until the next timer (kNever: there is none)
+};
+
+/// When run() shall end beside the guest's own doing.
+struct RunLimits {
+  u64 until_count = ~u64{0};     ///< total retired instructions; the stop is exact
+  bool stop_when_idle = false;   ///< stop before halted time is skipped. The next run() skips it.
+};
+
+/// Figures about how a run went, not about the guest's state: different engines have different ones.
+struct MachineStats {
+  u64 retired = 0;              ///< instructions, all processors
+  u64 guest_ns = 0;             ///< guest time
+  u64 faults = 0, interrupts = 0;
+  u64 decoded = 0;              ///< instructions decoded
+  u64 code_invalidations = 0;   ///< writes to pages with decoded code
+  u64 tlb_fills = 0, tlb_flushes = 0, tlb_page_drops = 0;
+  u64 timer_events = 0, idle_skips = 0;
+};
+
+class Machine {
+ public:
+  /// Makes a machine with nothing loaded. Errors: BadArgument (a configuration that makes no sense), Host (no memory).
+  static Result<std::unique_ptr<Machine>> create(const MachineConfig& config);
+  ~Machine();
+  Machine(const Machine&) = delete;
+  Machine& operator=(const Machine&) = delete;
+
+  const MachineConfig& config() const;
+
+  // --- loading ------------------------------------------------------------------------------------------------
+  /// Reads the files and places them as plan_boot says. `initrd` may be a list of Multiboot modules.
+  /// Errors: MissingFile, BadFile, BadArgument, each with a sentence. Call once, before the first run.
+  Result<> load_kernel(const std::string& kernel, const std::optional<std::string>& initrd, const std::string& command_line,
+                       const boot::BootOptions& options = {});
+  /// The same from memory.
+  Result<> load(boot::BootInputs inputs, const boot::BootOptions& options = {});
+  /// The guest's memory map, for BootInputs::memory.
+  boot::MemoryMap memory_map() const;
+  /// One line about what was loaded and how it is entered.
+  const std::string& boot_description() const;
+
+  // --- running ------------------------------------------------------------------------------------------------
+  /// Runs until something stops it. Call again to go on (after CountReached, Requested, Idle).
+  Stop run(const RunLimits& limits = {});
+  /// Executes one instruction of processor `cpu` (interrupts and timers as in run()).
+  Stop step();
+  /// Makes a running run() return Requested soon. From any thread or a signal handler.
+  void request_stop();
+
+  // --- inputs: the only way in for what is not computed ------------------------------------------------------
+  /// Bytes for the serial line COM1, offered now and delivered as the guest's UART has room. Stamped with the count.
+  void serial_input(std::span<const u8> bytes);
+
+  // --- outputs ------------------------------------------------------------------------------------------------
+  using ByteHandler = std::function<void(std::span<const u8>)>;
+  void on_serial(ByteHandler handler);         ///< COM1
+  void on_debug_console(ByteHandler handler);  ///< port 0xE9
+
+  // --- looking ------------------------------------------------------------------------------------------------
+  /// Total retired instructions of all processors.
+  u64 count() const;
+  /// Guest nanoseconds since power-on.
+  u64 now() const;
+  unsigned cpus() const;
+  const CpuState& cpu_state(unsigned cpu) const;
+  /// Changes a processor's state (a debugger's write).
+  void set_cpu_state(unsigned cpu, const CpuState& state);
+  /// Guest physical memory; false when any byte is not RAM or ROM.
+  bool read_physical(u64 address, std::span<u8> out);
+  bool write_physical(u64 address, std::span<const u8> data);
+  /// Linear memory as processor `cpu` maps it now, without side effects; false when a page is not mapped.
+  bool read_linear(unsigned cpu, u64 address, std::span<u8> out);
+  /// A hash of all architectural, device, timer and RAM state. Equal runs have equal hashes at equal counts. Looking at it
+  /// changes nothing that the guest could see.
+  u64 hash();
+  /// The whole state as bytes, and back into a machine of the same configuration. Error: BadFile when damaged.
+  std::vector<u8> save();
+  Result<> restore(std::span<const u8> saved);
+  MachineStats stats() const;
+  /// Registers, the chain of recent faults in words and the last instructions, for a person. After TripleFault it tells
+  /// how it came to that.
+  std::string fault_report(unsigned cpu) const;
+  Log& log();
+
+ private:
+  struct Impl;
+  explicit Machine(std::unique_ptr<Impl> impl);
+  std::unique_ptr<Impl> impl_;
+};
+
+}  // namespace callgate
