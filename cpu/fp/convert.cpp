@@ -20,6 +20,22 @@ F from_signed(i64 a, Env& env) {
 F64 f32_to_f64(F32 a, Env& env) { return convert_format<F64>(a, env); }
 F32 f64_to_f32(F64 a, Env& env) { return convert_format<F32>(a, env); }
 
+F32 f16_to_f32(F16 a, Env& env) {
+  // A denormal binary16 is exact in binary32: DAZ does not apply, and nothing is reported.
+  Env own;
+  const F32 result = convert_format<F32>(a, own, false);
+  env.flags |= own.flags;
+  return result;
+}
+F16 f32_to_f16(F32 a, Round round, Env& env) {
+  Env own = env;
+  own.round = round;
+  own.ftz = false;
+  const F16 result = convert_format<F16>(a, own);
+  env.flags = own.flags;
+  return result;
+}
+
 template <class F>
 i32 to_i32(F a, bool truncate, Env& env) {
   return static_cast<i32>(to_signed(a, 32, truncate, env));

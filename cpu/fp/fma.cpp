@@ -16,10 +16,12 @@ F fma_nan(F a, F b, F c, Env& env) {
 }  // namespace
 
 template <class F>
-F fma(F a, F b, F c, Env& env) {
-  const auto x = unpack(a, env.daz), y = unpack(b, env.daz), z = unpack(c, env.daz);
+F fma(F a, F b, F c, bool negate_product, bool negate_addend, Env& env) {
+  const auto x = unpack(a, env.daz), y = unpack(b, env.daz);
+  auto z = unpack(c, env.daz);
   if (x.kind >= Kind::QuietNaN || y.kind >= Kind::QuietNaN || z.kind >= Kind::QuietNaN) return fma_nan(a, b, c, env);
-  const bool sign = x.sign ^ y.sign;
+  const bool sign = x.sign ^ y.sign ^ negate_product;
+  z.sign ^= negate_addend;
   const bool product_infinite = x.kind == Kind::Infinity || y.kind == Kind::Infinity;
   const bool product_zero = x.kind == Kind::Zero || y.kind == Kind::Zero;
   if (product_infinite && product_zero) return invalid<F>(env);
@@ -49,7 +51,14 @@ F fma(F a, F b, F c, Env& env) {
   return round_pack<F>(sum.sign, sum.exponent, resize_sig<u64>(sum.sig), env);
 }
 
+template <class F>
+F fma(F a, F b, F c, Env& env) {
+  return fma(a, b, c, false, false, env);
+}
+
 template F32 fma(F32, F32, F32, Env&);
 template F64 fma(F64, F64, F64, Env&);
+template F32 fma(F32, F32, F32, bool, bool, Env&);
+template F64 fma(F64, F64, F64, bool, bool, Env&);
 
 }  // namespace callgate::fp

@@ -8,8 +8,6 @@
 
 namespace callgate::fp {
 
-using F16 = u16;  ///< the bits of a binary16 (VCVTPH2PS)
-
 /// Layout of a format. `Sig` is the working significand: its top bit is the integer bit, and below the format's
 /// precision it has room for at least ten bits, so that one sticky bit at the bottom stands for everything that was
 /// shifted out.

@@ -121,6 +121,24 @@ std::vector<Operation> operations();
          [](B a, B b, B c, Env& e) -> B { return fp::fma<F>(b, a, c, e); }, 3},                                        \
         {"fma231", HOST_BINARY(F, "vfmadd231s" s " %[z], %[y], %[x]"),                                                 \
          [](B a, B b, B c, Env& e) -> B { return fp::fma<F>(b, c, a, e); }, 3},                                        \
+        {"fmsub132", HOST_BINARY(F, "vfmsub132s" s " %[z], %[y], %[x]"),                                               \
+         [](B a, B b, B c, Env& e) -> B { return fp::fma<F>(a, c, b, false, true, e); }, 3},                           \
+        {"fmsub213", HOST_BINARY(F, "vfmsub213s" s " %[z], %[y], %[x]"),                                               \
+         [](B a, B b, B c, Env& e) -> B { return fp::fma<F>(b, a, c, false, true, e); }, 3},                           \
+        {"fmsub231", HOST_BINARY(F, "vfmsub231s" s " %[z], %[y], %[x]"),                                               \
+         [](B a, B b, B c, Env& e) -> B { return fp::fma<F>(b, c, a, false, true, e); }, 3},                           \
+        {"fnmadd132", HOST_BINARY(F, "vfnmadd132s" s " %[z], %[y], %[x]"),                                             \
+         [](B a, B b, B c, Env& e) -> B { return fp::fma<F>(a, c, b, true, false, e); }, 3},                           \
+        {"fnmadd213", HOST_BINARY(F, "vfnmadd213s" s " %[z], %[y], %[x]"),                                             \
+         [](B a, B b, B c, Env& e) -> B { return fp::fma<F>(b, a, c, true, false, e); }, 3},                           \
+        {"fnmadd231", HOST_BINARY(F, "vfnmadd231s" s " %[z], %[y], %[x]"),                                             \
+         [](B a, B b, B c, Env& e) -> B { return fp::fma<F>(b, c, a, true, false, e); }, 3},                           \
+        {"fnmsub132", HOST_BINARY(F, "vfnmsub132s" s " %[z], %[y], %[x]"),                                             \
+         [](B a, B b, B c, Env& e) -> B { return fp::fma<F>(a, c, b, true, true, e); }, 3},                            \
+        {"fnmsub213", HOST_BINARY(F, "vfnmsub213s" s " %[z], %[y], %[x]"),                                             \
+         [](B a, B b, B c, Env& e) -> B { return fp::fma<F>(b, a, c, true, true, e); }, 3},                            \
+        {"fnmsub231", HOST_BINARY(F, "vfnmsub231s" s " %[z], %[y], %[x]"),                                             \
+         [](B a, B b, B c, Env& e) -> B { return fp::fma<F>(b, c, a, true, true, e); }, 3},                            \
         {"round", HOST_CONVERT(F, Native<F>, "x", "rounds" s " $4, %[y], %[x]"),                                       \
          [](B a, B, B, Env& e) -> B { return round_to_integral<F>(a, true, e); }, 1},                                  \
         {"round, no #P", HOST_CONVERT(F, Native<F>, "x", "rounds" s " $12, %[y], %[x]"),                               \
@@ -150,6 +168,15 @@ const Operation kWiden = {"f32 to f64", HOST_CONVERT(F32, double, "x", "cvtss2sd
                           [](u64 a, u64, u64, Env& e) -> u64 { return f32_to_f64(static_cast<F32>(a), e); }, 1};
 const Operation kNarrow = {"f64 to f32", HOST_CONVERT(F64, float, "x", "cvtsd2ss %[y], %[x]"),
                            [](u64 a, u64, u64, Env& e) -> u64 { return f64_to_f32(a, e); }, 1};
+
+const Operation kFromHalf = {"f16 to f32", HOST_CONVERT(F32, float, "x", "vcvtph2ps %[y], %[x]"),
+                             [](u64 a, u64, u64, Env& e) -> u64 { return f16_to_f32(static_cast<F16>(a), e); }, 1};
+// Rounding from MXCSR, and down by the instruction.
+const Operation kToHalf[] = {
+    {"f32 to f16", HOST_CONVERT(F32, float, "x", "vcvtps2ph $4, %[y], %[x]"),
+     [](u64 a, u64, u64, Env& e) -> u64 { return f32_to_f16(static_cast<F32>(a), e.round, e); }, 1},
+    {"f32 to f16, down", HOST_CONVERT(F32, float, "x", "vcvtps2ph $1, %[y], %[x]"),
+     [](u64 a, u64, u64, Env& e) -> u64 { return f32_to_f16(static_cast<F32>(a), Round::Down, e); }, 1}};
 
 std::string describe(const Operation& op, const u64 (&x)[3], const Env& env, const host::Outcome& host, u64 ours,
                      u8 flags) {
@@ -235,6 +262,52 @@ TEST_CASE("binary32 arithmetic has the host's results, flags and traps") {
 TEST_CASE("binary64 arithmetic has the host's results, flags and traps") {
   for (const Operation& op : operations<F64>()) compare_with_host<F64>(op, 15000, 4000);
   compare_with_host<F64>(kNarrow, 15000, 4000);
+}
+
+TEST_CASE("binary16 conversions have the host's results, flags and traps") {
+  {
+    Comparison comparison(kFromHalf);
+    TestRandom random(4);
+    for (u64 a = 0; a < 0x10000; a++) comparison.check(a, 0, 0, environment(random.next()));
+  }
+  for (const Operation& op : kToHalf) {
+    Comparison comparison(op);
+    TestRandom random(5);
+    for (int i = 0; i < 40000; i++) {
+      F32 a = random_operand<F32>(random);
+      if (i & 1) a = static_cast<F32>((a & 0x807FFFFF) | (127 - 30 + random.below(50)) << 23);
+      Env env = environment(random.next());
+      if (random.below(8) == 0) env.masks = random.next() & 0x3F;
+      comparison.check(a, 0, 0, env);
+    }
+  }
+}
+
+TEST_CASE("reciprocal estimates are the host's within the manual's error, with the same special cases") {
+  const host::Instruction rcp = HOST_CONVERT(F32, float, "x", "rcpss %[y], %[x]");
+  const host::Instruction rsqrt = HOST_CONVERT(F32, float, "x", "rsqrtss %[y], %[x]");
+  TestRandom random(6);
+  u64 wrong = 0;
+  const auto check = [&](host::Instruction instruction, F32 a, F32 ours) {
+    const auto host = host::run(instruction, a, 0, 0, environment(random.next()));
+    const auto theirs = static_cast<F32>(host.bits);
+    // 1.5 * 2^-12 each way is 2 * 1.5 * 2^(24 - 12) units in the last place at most.
+    const bool close = (ours >> 31) == (theirs >> 31) && (ours - theirs + 12288) <= 2 * 12288 &&
+                       (ours >> 23 & 0xFF) != 0xFF && (ours >> 23 & 0xFF) != 0 && (theirs >> 23 & 0xFF) != 0xFF;
+    // Where the result is nearly tiny, the manual leaves the flush to zero open.
+    const bool open =
+        (ours & 0x7F800000) <= 0x01000000 && (theirs & 0x7F800000) <= 0x01000000 && (a & 0x7F000000) >= 0x7E000000;
+    if (ours == theirs || close || open) return;
+    if (wrong++ < 5) MESSAGE(a, " host ", theirs, " ours ", ours);
+  };
+  for (int i = 0; i < 40000; i++) {
+    const F32 a = random_operand<F32>(random);
+    check(rcp, a, reciprocal_estimate(a));
+    check(rsqrt, a, reciprocal_sqrt_estimate(a));
+  }
+  CHECK(wrong == 0);
+  CHECK(reciprocal_estimate(0x3F800000) == 0x3F800000);
+  CHECK(reciprocal_sqrt_estimate(0x40800000) == 0x3F000000);
 }
 
 TEST_CASE("a packed instruction with an unmasked #I, #D or #Z hides the other elements' later flags") {
