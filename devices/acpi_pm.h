@@ -16,8 +16,9 @@ constexpr u16 kAcpiPmTimer = 0x08;     // 4 bytes
 constexpr u16 kAcpiGpe0 = 0x20;        // 4 bytes: 16 status bits, 16 enable bits
 constexpr u16 kAcpiPmBlockSize = 0x40;
 
-/// SLP_TYP of the soft-off state, for the \_S5 package. No other sleep state exists.
-constexpr u8 kAcpiSleepTypeS5 = 5;
+/// SLP_TYP of the soft-off state, for the \_S5 package. No other sleep state exists. The PIIX4's value, so that the
+/// customary outw(0x604, 0x2000) of small kernels works.
+constexpr u8 kAcpiSleepTypeS5 = 0;
 
 constexpr u64 kAcpiPmTimerHz = 3'579'545;  // ACPI 6.5, 4.8.2.1 Power Management Timer
 
