@@ -94,11 +94,13 @@ Result<u64> PlanBuilder::put_file(std::optional<u64> at, BootFile file) {
 
 Result<u64> PlanBuilder::put_high(BootFile file, u64 last) {
   const u64 limit = last == ~u64{0} ? last : last + 1;
-  return put_file(placer_.take_high(file.bytes.size(), kPageSize, limit), std::move(file));
+  const auto at = placer_.take_high(file.bytes.size(), kPageSize, limit);
+  return put_file(at, std::move(file));
 }
 
 Result<u64> PlanBuilder::put_above_kernel(BootFile file) {
-  return put_file(placer_.take_low(file.bytes.size(), kPageSize, kernel_end_, k4GiB), std::move(file));
+  const auto at = placer_.take_low(file.bytes.size(), kPageSize, kernel_end_, k4GiB);
+  return put_file(at, std::move(file));
 }
 
 Result<> PlanBuilder::put_gdt(u64 code_descriptor) {
