@@ -167,6 +167,8 @@ class Cpu {
   /// The faults delivered last, oldest first: what a triple fault's report shows.
   std::vector<FaultRecord> recent_faults() const;
   void record_fault(const Fault& fault);
+  /// How many faults were delivered so far.
+  u64 faults_delivered() const { return fault_count_; }
 
   /// Raises the #PF that a failed translation stands for.
   [[noreturn]] void raise_page_fault(const WalkFault& fault);

@@ -1,0 +1,138 @@
+// The board: which devices a machine has, at which ports and addresses, on which interrupt lines. Wiring only: what a
+// device does is in devices/, how time and processors run is in machine.cpp.
+#pragma once
+
+#include <memory>
+#include <vector>
+
+#include "base/log.h"
+#include "cpu/cpu.h"
+#include "cpu/decode_cache.h"
+#include "devices/a20_gate.h"
+#include "devices/acpi_pm.h"
+#include "devices/debug_ports.h"
+#include "devices/i8042.h"
+#include "devices/io_apic.h"
+#include "devices/isa_irq.h"
+#include "devices/local_apic.h"
+#include "devices/pic8259.h"
+#include "devices/pit8254.h"
+#include "devices/port92.h"
+#include "devices/reset_control.h"
+#include "devices/rtc_cmos.h"
+#include "devices/system_control_b.h"
+#include "devices/uart16550.h"
+#include "machine/boot/memory_map.h"
+#include "machine/guest_clock.h"
+#include "machine/machine.h"
+#include "machine/port_map.h"
+
+namespace callgate {
+
+// Where things are. The PC's own places.
+constexpr u64 kPciHole = 0xC000'0000;       ///< RAM below 4 GiB ends here at the latest
+constexpr u64 kVgaHole = 0xA'0000, kVgaHoleSize = 0x2'0000;
+constexpr u64 kFirmwareArea = 0xE'0000, kFirmwareAreaSize = 0x2'0000;  ///< ACPI tables; reserved in the memory map
+constexpr u64 kHpetAddress = 0xFED0'0000;
+constexpr u16 kPmBase = 0x600;
+constexpr unsigned kSciIrq = 9;
+
+class Board;
+
+/// One processor with its local APIC: the board's side of CpuPlatform and of CpuSignals.
+class Processor final : public CpuPlatform, public CpuSignals {
+ public:
+  Processor(unsigned index, Board& board, const CpuModel& model);
+
+  Cpu cpu;
+  LocalApic apic;
+
+  u32 io_read(u16 port, unsigned size) override;
+  void io_write(u16 port, unsigned size, u32 value) override;
+  bool apic_msr_read(u32 index, u64& value) override;
+  bool apic_msr_write(u32 index, u64 value) override;
+  u8 task_priority() override { return apic.cr8(); }
+  void set_task_priority(u8 value) override { apic.set_cr8(value); }
+  bool interrupt_pending() override { return apic.pending(); }
+  u8 acknowledge_interrupt() override;
+  u64 now() override;
+  void tsc_adjusted(u64 adjust) override { apic.set_tsc_offset(adjust); }
+  void set_ferr(bool level) override;
+  void shutdown() override;
+
+  void nmi() override;
+  void init() override;
+  void startup(u8 vector) override;
+  void interrupt_line(bool asserted) override;
+
+  u64 interrupts_taken = 0;
+  bool was_shut_down = false;  ///< by a triple fault
+
+ private:
+  void place_apic_page();
+  Board& board_;
+};
+
+class Board final : public PowerControl {
+ public:
+  Board(const MachineConfig& config, std::unique_ptr<Ram> ram, Log& log);
+
+  // The order is the order of construction: users after what they use.
+  Log& log;
+  GuestClock clock;
+  CpuModel model;
+  PhysicalMap memory;
+  DecodeCache decoded;
+  PortMap ports;
+  ApicBus apic_bus;
+  IoApic io_apic;
+  std::vector<std::unique_ptr<Processor>> processors;
+
+  /// Where serial output and debug output go.
+  struct Sink final : ByteSink {
+    Machine::ByteHandler handler;
+    void write(std::span<const u8> bytes) override {
+      if (handler) handler(bytes);
+    }
+  };
+  Sink serial_sink, debug_sink;
+
+  Pic8259Pair pic;
+  std::vector<std::unique_ptr<IsaIrq>> isa;  ///< the 16 ISA interrupts
+  A20Gate a20;
+  Pit8254 pit;
+  SystemControlB system_control_b;
+  RtcCmos rtc;
+  Uart16550 com1;
+  I8042 keyboard;
+  Port92 port92;
+  PostPort post;
+  DebugConsole debug_console;
+  DebugExit debug_exit;
+  AcpiPm acpi_pm;
+  ResetControl reset_control;
+
+  /// Power events asked for and not handled yet.
+  struct PendingPower {
+    bool any = false;
+    PowerEvent event = PowerEvent::Off;
+    u32 code = 0;
+  } power;
+  void request(PowerEvent event, u32 code) override;
+
+  boot::MemoryMap memory_map() const;
+  /// Everything but RAM's contents as after power-on; then the firmware's leavings: ACPI tables, fw_cfg, CMOS.
+  void reset();
+  /// Processors, devices, timers and RAM.
+  void sync(StateIo& io);
+  /// The processor that runs now, for what must reach it at once.
+  void attention();
+
+ private:
+  void map_devices();
+  void write_firmware_tables();
+
+  const MachineConfig config_;
+};
+
+}  // namespace callgate

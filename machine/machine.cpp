@@ -1,0 +1,290 @@
+#include "machine/machine.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <atomic>
+
+#include "cpu/interpreter.h"
+#include "machine/board.h"
+#include "machine/boot/files.h"
+#include "machine/fault_report.h"
+#include "machine/journal.h"
+#include "machine/start_state.h"
+
+namespace callgate {
+
+namespace {
+/// Guest time that each processor runs before the next one's turn, when there are several.
+constexpr u64 kQuantum = 20'000;
+/// How long a run may go without looking whether somebody outside asked it to stop.
+constexpr u64 kLongestSlice = 4'000'000;
+}  // namespace
+
+struct Machine::Impl {
+  Impl(const MachineConfig& c, std::unique_ptr<Ram> ram) : config(c), board(c, std::move(ram), log), interpreter(board.decoded) {}
+
+  const MachineConfig config;
+  Log log;
+  Board board;
+  Interpreter interpreter;
+  HostInput input;
+  std::optional<boot::BootPlan> plan;
+  std::string description = "nothing is loaded";
+  std::atomic<bool> stop_requested{false};
+  bool stop_slice = false;  ///< a power event or a shutdown: the running slice ends
+  u64 slice_until = 0;      ///< count at which the running processor's slice ends
+  u64 timer_events = 0, idle_skips = 0;
+
+  u64 count() const {
+    u64 sum = 0;
+    for (const auto& p : board.processors) sum += p->cpu.s.retired;
+    return sum;
+  }
+  bool running(const Processor& p) const { return p.cpu.s.activity == Activity::Running; }
+  /// True when the processor has something to do now.
+  bool ready(Processor& p) { return running(p) || p.cpu.event_ready(); }
+
+  void deliver_input();
+  void run_slice(Processor& p, u64 duration, u64 most);
+  std::optional<Stop> handle_power();
+  std::optional<Stop> dead_end();
+  Stop run(const RunLimits& limits);
+};
+
+void Machine::Impl::deliver_input() {
+  if (!input.waiting()) return;
+  for (const u8 byte : input.take(InputChannel::Serial, board.com1.receive_room(), count(), board.clock.now()))
+    board.com1.receive(byte);
+}
+
+// Lets one processor run for `duration` of guest time or `most` instructions. A timer that is armed for an earlier moment
+// meanwhile ends the slice at that moment.
+void Machine::Impl::run_slice(Processor& p, u64 duration, u64 most) {
+  Cpu& cpu = p.cpu;
+  const u64 start_count = cpu.s.retired, start_time = board.clock.now();
+  slice_until = start_count + std::min(duration, most);
+  board.clock.attach(cpu.s.retired);
+  board.clock.on_earlier([&] {
+    const u64 deadline = board.clock.next_deadline();
+    const u64 until = start_count + (deadline > start_time ? deadline - start_time : 0);
+    if (until < slice_until) {
+      slice_until = until;
+      cpu.request_attention();
+    }
+  });
+  stop_slice = false;
+  interpreter.run(cpu, slice_until, stop_slice);
+  board.clock.on_earlier(nullptr);
+  board.clock.detach();
+}
+
+std::optional<Stop> Machine::Impl::handle_power() {
+  if (!board.power.any) return std::nullopt;
+  const auto power = board.power;
+  board.power = {};
+  switch (power.event) {
+    case PowerEvent::Off: return Stop{StopReason::PowerOff};
+    case PowerEvent::DebugExit: return Stop{StopReason::DebugExit, power.code};
+    case PowerEvent::Reset:
+      if (config.reset_stops || !plan) return Stop{StopReason::Reset};
+      board.reset();
+      apply_plan(board, *plan);
+      return std::nullopt;
+  }
+  return std::nullopt;
+}
+
+std::optional<Stop> Machine::Impl::dead_end() {
+  bool wakeable = false;
+  for (const auto& p : board.processors) {
+    if (p->was_shut_down) return Stop{StopReason::TripleFault};
+    const CpuState& s = p->cpu.s;
+    wakeable |= s.activity == Activity::Running || (s.activity == Activity::Halted && s.flags.test(kIF));
+  }
+  if (!wakeable) return Stop{StopReason::Halted};
+  return std::nullopt;
+}
+
+Stop Machine::Impl::run(const RunLimits& limits) {
+  bool skip_idle = !limits.stop_when_idle;
+  u64 idle_at = kNever;
+  for (;;) {
+    if (auto stop = handle_power()) return *stop;
+    if (stop_requested.exchange(false)) return {StopReason::Requested};
+    if (board.clock.next_deadline() <= board.clock.now()) {
+      timer_events++;
+      board.clock.fire_due();
+    }
+    deliver_input();
+    const u64 done = count();
+    if (done >= limits.until_count) return {StopReason::CountReached};
+
+    bool any_ready = false;
+    for (auto& p : board.processors) any_ready |= ready(*p);
+    if (!any_ready) {
+      if (auto stop = dead_end()) return *stop;
+      const u64 next = board.clock.next_deadline(), now = board.clock.now();
+      if (!skip_idle && idle_at == kNever) {
+        // Tell the caller once; the next call goes on from here.
+        return {StopReason::Idle, 0, next == kNever ? kNever : next - now};
+      }
+      if (next == kNever) return {StopReason::Idle, 0, kNever};
+      idle_skips++;
+      board.clock.set(next);
+      continue;
+    }
+
+    const u64 now = board.clock.now();
+    const u64 to_timer = board.clock.next_deadline() - now;
+    if (board.processors.size() == 1) {
+      run_slice(*board.processors[0], std::min(to_timer, kLongestSlice), limits.until_count - done);
+    } else {
+      // Everybody runs the same stretch of guest time, one after the other.
+      const u64 stretch = std::min(to_timer, kQuantum);
+      u64 end = now + stretch;
+      bool cut = false;
+      for (auto& p : board.processors) {
+        if (!ready(*p)) continue;
+        const u64 left = limits.until_count - count();
+        if (left == 0) {
+          cut = true;
+          break;
+        }
+        board.clock.set(now);
+        run_slice(*p, end - now, left);
+        if (board.power.any || p->was_shut_down) cut = true;
+        if (cut) break;
+      }
+      if (!cut || board.clock.now() > end) board.clock.set(end);
+    }
+    if (auto stop = dead_end(); stop && !board.power.any) {
+      bool again = false;
+      for (auto& p : board.processors) again |= ready(*p);
+      if (!again) return *stop;
+    }
+  }
+}
+
+// --- the public face ------------------------------------------------------------------------------------------
+
+Machine::Machine(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
+Machine::~Machine() = default;
+
+Result<std::unique_ptr<Machine>> Machine::create(const MachineConfig& config) {
+  if (config.ram_bytes % kPageSize != 0 || config.ram_bytes < (u64{1} << 20) || config.ram_bytes > (u64{64} << 30))
+    return fail(ErrorKind::BadArgument, "the guest's RAM must be 1 MiB to 64 GiB and a multiple of 4 KiB: choose another size with -m");
+  if (config.cpus < 1 || config.cpus > 64) return fail(ErrorKind::BadArgument, "the guest can have 1 to 64 processors: choose another number with --smp");
+  if (config.cpu_model != "callgate") return fail(ErrorKind::BadArgument, fmt::format("there is no CPU model \"{}\": the only one is \"callgate\"", config.cpu_model));
+  auto ram = Ram::create(config.ram_bytes);
+  if (!ram) return tl::make_unexpected(ram.error());
+  return std::unique_ptr<Machine>(new Machine(std::make_unique<Impl>(config, std::move(*ram))));
+}
+
+const MachineConfig& Machine::config() const { return impl_->config; }
+
+Result<> Machine::load_kernel(const std::string& kernel, const std::optional<std::string>& initrd, const std::string& command_line,
+                              const boot::BootOptions& options) {
+  auto inputs = boot::read_boot_files(kernel, initrd, command_line, memory_map());
+  if (!inputs) return tl::make_unexpected(inputs.error());
+  return load(std::move(*inputs), options);
+}
+
+Result<> Machine::load(boot::BootInputs inputs, const boot::BootOptions& options) {
+  auto plan = boot::plan_boot(std::move(inputs), options);
+  if (!plan) return tl::make_unexpected(plan.error());
+  impl_->description = plan->description;
+  impl_->plan = std::move(*plan);
+  apply_plan(impl_->board, *impl_->plan);
+  return {};
+}
+
+boot::MemoryMap Machine::memory_map() const { return impl_->board.memory_map(); }
+const std::string& Machine::boot_description() const { return impl_->description; }
+Stop Machine::run(const RunLimits& limits) { return impl_->run(limits); }
+Stop Machine::step() { return impl_->run({.until_count = impl_->count() + 1}); }
+void Machine::request_stop() { impl_->stop_requested = true; }
+void Machine::serial_input(std::span<const u8> bytes) { impl_->input.offer(bytes); }
+void Machine::on_serial(ByteHandler handler) { impl_->board.serial_sink.handler = std::move(handler); }
+void Machine::on_debug_console(ByteHandler handler) { impl_->board.debug_sink.handler = std::move(handler); }
+u64 Machine::count() const { return impl_->count(); }
+u64 Machine::now() const { return impl_->board.clock.now(); }
+unsigned Machine::cpus() const { return static_cast<unsigned>(impl_->board.processors.size()); }
+const CpuState& Machine::cpu_state(unsigned cpu) const { return impl_->board.processors.at(cpu)->cpu.s; }
+
+void Machine::set_cpu_state(unsigned cpu, const CpuState& state) {
+  Cpu& c = impl_->board.processors.at(cpu)->cpu;
+  c.s = state;
+  c.s.gpr[kGprZero] = 0;
+  c.refresh();
+}
+
+bool Machine::read_physical(u64 address, std::span<u8> out) {
+  for (u64 at = 0; at < out.size(); at++)
+    if (impl_->board.memory.page(address + at).host == nullptr) return false;
+  impl_->board.memory.read(address, out);
+  return true;
+}
+
+bool Machine::write_physical(u64 address, std::span<const u8> data) {
+  for (u64 at = 0; at < data.size(); at++)
+    if (impl_->board.memory.page(address + at).frame == kNoFrame) return false;
+  impl_->board.memory.write(address, data);
+  return true;
+}
+
+bool Machine::read_linear(unsigned cpu, u64 address, std::span<u8> out) {
+  const Cpu& c = impl_->board.processors.at(cpu)->cpu;
+  for (u8& byte : out) {
+    if (c.long_mode() ? !is_canonical(address) : address > 0xFFFFFFFF) return false;
+    const Walk w = probe(c.memory, c.tlb.mode(), address++);
+    if (!w.ok) return false;
+    const PhysicalPage page = c.memory.page(w.physical);
+    if (page.host == nullptr) return false;
+    byte = page.host[w.physical & kPageMask];
+  }
+  return true;
+}
+
+u64 Machine::hash() {
+  StateHasher hasher;
+  impl_->board.sync(hasher);
+  return hasher.digest();
+}
+
+std::vector<u8> Machine::save() {
+  StateWriter writer;
+  impl_->board.sync(writer);
+  return writer.take();
+}
+
+Result<> Machine::restore(std::span<const u8> saved) {
+  StateReader reader(saved);
+  impl_->board.sync(reader);
+  if (reader.good() && !reader.at_end()) reader.damaged("the saved state is longer than it should be");
+  if (!reader.good()) return fail(ErrorKind::BadFile, "the saved state is damaged: " + reader.error());
+  return {};
+}
+
+MachineStats Machine::stats() const {
+  MachineStats s;
+  s.retired = count();
+  s.guest_ns = now();
+  for (const auto& p : impl_->board.processors) {
+    s.faults += p->cpu.faults_delivered();
+    s.interrupts += p->interrupts_taken;
+    s.tlb_fills += p->cpu.tlb.stats().fills;
+    s.tlb_flushes += p->cpu.tlb.stats().flushes;
+    s.tlb_page_drops += p->cpu.tlb.stats().page_drops;
+  }
+  s.decoded = impl_->board.decoded.stats.decoded;
+  s.code_invalidations = impl_->board.decoded.stats.invalidations;
+  s.timer_events = impl_->timer_events;
+  s.idle_skips = impl_->idle_skips;
+  return s;
+}
+
+std::string Machine::fault_report(unsigned cpu) const { return callgate::fault_report(*impl_->board.processors.at(cpu)); }
+Log& Machine::log() { return impl_->log; }
+
+}  // namespace callgate
