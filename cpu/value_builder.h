@@ -75,6 +75,7 @@ constexpr unsigned operand_bytes(OperandSpec s, unsigned w) {
     case 'q': return 8;
     case 'x': return 16;
     case 'y': return w == 8 ? 8 : 4;
+    case 'z': return s.kind == 'E' && w == 8 ? 4 : w;  // an immediate is read sign-extended to the operand size
     default: return w;
   }
 }
@@ -183,6 +184,15 @@ class ValueBuilder {
   }
   /// The effective address of the memory operand (LEA), cut to the address size.
   Val<u64> address_of_operand() const { return {ea_}; }
+  /// Moves the memory operand by a signed number of bytes (BT and its relatives with a bit string in memory).
+  void move_operand(Val<u64> bytes) { ea_ = (ea_ + bytes.v) << i.ea_shift >> i.ea_shift; }
+  /// Raises what reading the memory operand would raise, without reading it.
+  template <unsigned N>
+  void probe(OperandTag<N>) {
+    c.probe_read(seg(), address<N>(), sizeof(Type<N>));
+  }
+  /// The register number of r/m, or of the register in the opcode: known when the instruction is decoded.
+  unsigned rm() const { return i.rm; }
 
   // --- registers by name --------------------------------------------------------------------------------------
   template <class T>
@@ -195,6 +205,7 @@ class ValueBuilder {
   }
   /// AH, for MUL r/m8, LAHF and the like.
   Val<u8> ah() { return {static_cast<u8>(c.s.gpr[RAX] >> 8)}; }
+  void set_ah(Val<u8> value) { reinterpret_cast<u8*>(c.s.gpr)[8 * RAX + 1] = value.v; }
 
   // --- values -------------------------------------------------------------------------------------------------
   template <class T>
@@ -245,6 +256,9 @@ class ValueBuilder {
   /// The condition in the opcode's low four bits (Jcc, SETcc, CMOVcc).
   Val<bool> condition() { return {c.s.flags.condition(i.opcode & 15)}; }
   Val<bool> flag_cf() { return {c.s.flags.cf()}; }
+  Val<bool> flag_zf() { return {c.s.flags.zf()}; }
+  /// CLD and STD. The flags whose change has consequences go through Cpu::set_flags.
+  void set_direction(bool down) { c.s.flags.assign(kDF, down); }
   /// Runs `body` if the condition holds. Only at the end of a semantic.
   template <class Body>
   void when(Val<bool> condition, Body body) {
@@ -264,12 +278,56 @@ class ValueBuilder {
   }
   /// The address of the next instruction, cut to the operand size.
   Val<u64> next_rip() { return {c.s.gpr[kGprRip]}; }
+  /// A near call: checks the target, then pushes the address of the next instruction.
+  void call(Val<u64> target) {
+    const u64 cut = target.v & low_mask(8 * W);
+    c.check_target(c.s.seg[CS], cut);
+    c.push(c.next_rip(), W);
+    c.next_rip() = cut;
+  }
+  /// A near return that releases `extra` bytes of arguments.
+  void ret(Val<u16> extra) {
+    c.jump_near(c.peek_stack(0, W), W);
+    c.add_rsp(i64{W} + extra.v);
+  }
+  /// LOOP: counts rCX (of the address size) down and jumps if it isn't 0 then and `condition` holds.
+  void loop(Val<bool> condition, Val<u64> target) {
+    const u64 count = (counter() - 1) & low_mask(8u * i.asize);
+    if (count != 0 && condition.v) jump(target);
+    if (i.asize == 2) c.set_gpr(RCX, static_cast<u16>(count));
+    else c.s.gpr[RCX] = count;
+  }
+  /// rCX of the address size is 0.
+  Val<bool> counter_is_zero() { return {counter() == 0}; }
+
+  // --- the stack ----------------------------------------------------------------------------------------------
   void push(Val<Word> value) { c.push(value.v, W); }
   Val<Word> pop() { return {static_cast<Word>(c.pop(W))}; }
+  /// Pops into the memory operand, whose address is computed with the stack pointer after the pop. SDM 2, POP.
+  template <unsigned N>
+  void pop_to_memory(OperandTag<N>) {
+    const Word value = static_cast<Word>(c.peek_stack(0, W));
+    const u64 rsp = c.s.gpr[RSP];
+    c.add_rsp(W);
+    ea_ = effective_address(c, i);
+    const u64 popped = std::exchange(c.s.gpr[RSP], rsp);
+    put<N>(value);
+    c.s.gpr[RSP] = popped;
+  }
+  /// LEAVE: drops the frame whose base rBP holds, and restores the caller's rBP.
+  void leave_frame() {
+    const u64 rsp = c.s.gpr[RSP];
+    const u64 offset = c.s.gpr[RBP] - rsp;
+    const Word value = static_cast<Word>(c.peek_stack(offset, W));
+    c.set_rsp(rsp + offset + W);
+    c.set_gpr<Word>(RBP, value);
+  }
 
  private:
   SegReg seg() const { return static_cast<SegReg>(i.seg); }
   AccessContext context() const { return c.access_context(); }
+
+  u64 counter() const { return c.s.gpr[RCX] & low_mask(8u * i.asize); }
 
   template <unsigned N>
   u64 address() const {
@@ -293,7 +351,7 @@ class ValueBuilder {
     } else if constexpr (s.kind == 'I') {
       return static_cast<T>(i.imm);
     } else if constexpr (s.kind == '1') {
-      return 1;
+      return T{1};
     } else if constexpr (s.kind == 'V' || s.kind == 'H') {
       return lane<T>(c.s.vec[s.kind == 'V' ? i.reg : i.vvvv].lo);
     } else if constexpr (s.kind == 'W' || s.kind == 'U') {
