@@ -225,6 +225,10 @@ Env environment(u64 n) {
 
 template <class F>
 void compare_with_host(const Operation& op, int random_cases, int trapping_cases) {
+  if (op.operands == 3 && !__builtin_cpu_supports("fma")) {
+    MESSAGE(std::string(op.name), " skipped: the host has no FMA");
+    return;
+  }
   Comparison comparison(op);
   TestRandom random(op.name[0] + sizeof(F));
   const auto boundaries = boundary_operands<F>();
@@ -265,6 +269,10 @@ TEST_CASE("binary64 arithmetic has the host's results, flags and traps") {
 }
 
 TEST_CASE("binary16 conversions have the host's results, flags and traps") {
+  if (!__builtin_cpu_supports("f16c")) {
+    MESSAGE("skipped: the host has no F16C");
+    return;
+  }
   {
     Comparison comparison(kFromHalf);
     TestRandom random(4);

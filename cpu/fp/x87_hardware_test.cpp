@@ -4,6 +4,7 @@
 
 #include <cstdio>
 #include <string>
+#include <string_view>
 
 #include "cpu/fp/hard_operands.h"
 #include "cpu/fp/host_x87.h"
@@ -242,9 +243,10 @@ TEST_CASE("the x87's loads convert as the host's do") {
     for (int i = 0; i < 20000; i++) {
       u8 memory[10];
       random_bytes(random, memory);
-      const u64 value = op.name[6] == '2' ? random_operand<F32>(random) : random_operand<F64>(random);
-      if (op.name[0] == 'f' && op.name[1] == 'l') std::memcpy(memory, &value, 8);
-      if (op.name[1] == 'b') {
+      const std::string_view name = op.name;
+      const u64 value = name == "fld m32" ? random_operand<F32>(random) : random_operand<F64>(random);
+      if (name.starts_with("fld")) std::memcpy(memory, &value, 8);
+      if (name == "fbld") {
         for (u8& byte : memory) byte = static_cast<u8>(random.below(10) << 4 | random.below(10));
         memory[9] = static_cast<u8>(random.below(2) << 7);
       }
