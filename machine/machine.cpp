@@ -32,6 +32,7 @@ struct Machine::Impl {
   std::optional<boot::BootPlan> plan;
   std::string description = "nothing is loaded";
   std::atomic<bool> stop_requested{false};
+  bool idle_reported = false;  ///< the caller of run() knows of the halted stretch that we stand before
   bool stop_slice = false;  ///< a power event or a shutdown: the running slice ends
   u64 slice_until = 0;      ///< count at which the running processor's slice ends
   u64 timer_events = 0, idle_skips = 0;
@@ -107,8 +108,6 @@ std::optional<Stop> Machine::Impl::dead_end() {
 }
 
 Stop Machine::Impl::run(const RunLimits& limits) {
-  bool skip_idle = !limits.stop_when_idle;
-  u64 idle_at = kNever;
   for (;;) {
     if (auto stop = handle_power()) return *stop;
     if (stop_requested.exchange(false)) return {StopReason::Requested};
@@ -125,16 +124,17 @@ Stop Machine::Impl::run(const RunLimits& limits) {
     if (!any_ready) {
       if (auto stop = dead_end()) return *stop;
       const u64 next = board.clock.next_deadline(), now = board.clock.now();
-      if (!skip_idle && idle_at == kNever) {
-        // Tell the caller once; the next call goes on from here.
+      if (next == kNever || (limits.stop_when_idle && !idle_reported)) {
+        idle_reported = true;  // the next call goes on from here
         return {StopReason::Idle, 0, next == kNever ? kNever : next - now};
       }
-      if (next == kNever) return {StopReason::Idle, 0, kNever};
+      idle_reported = false;
       idle_skips++;
       board.clock.set(next);
       continue;
     }
 
+    idle_reported = false;
     const u64 now = board.clock.now();
     const u64 to_timer = board.clock.next_deadline() - now;
     if (board.processors.size() == 1) {

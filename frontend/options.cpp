@@ -1,0 +1,137 @@
+#include "frontend/options.h"
+
+#include <fmt/format.h>
+
+#include <CLI/CLI.hpp>
+#include <algorithm>
+#include <charconv>
+#include <cstdio>
+
+#include "frontend/exit_status.h"
+#include "frontend/version.h"
+
+namespace callgate {
+
+namespace {
+
+constexpr const char* kRunFooter = R"(
+Exit status
+  0    the guest powered off (or you ended the run with Ctrl-A x)
+  odd  the guest's own: what it wrote to the debug-exit port 0xf4, times 2 plus 1 (low 8 bits)
+  2    a bad argument           4    a missing or unreadable file
+  6    a damaged file           8    a triple fault; the report tells how it came to it
+  10   halted for good          12   the host refused something
+  14   the guest reset itself and --no-reboot was given
+  128+N  ended by signal N
+
+QEMU's spellings work too: -kernel, -initrd, -append, -m, -smp, -cpu, -nographic, -no-reboot, -serial, -display none.
+On the console, Ctrl-A h lists the keys.)";
+
+/// Single-dash spellings of QEMU that CLI11 would take for bundles of one-letter options.
+std::string with_two_dashes(const std::string& word) {
+  static constexpr const char* kKnown[] = {"-kernel", "-initrd", "-append", "-smp", "-cpu", "-nographic", "-no-reboot",
+                                           "-serial", "-display", "-debugcon", "-accel", "-machine", "-monitor", "-nodefaults"};
+  const std::string name = word.substr(0, word.find('='));
+  for (const char* known : kKnown)
+    if (name == known) return "-" + word;
+  return word;
+}
+
+std::string known_output(const std::string& value) {
+  if (value == "stdio" || value == "mon:stdio" || value == "none" || value == "null" || value.rfind("file:", 0) == 0) return "";
+  return "\"" + value + "\" is not an output: use stdio, none or file:PATH";
+}
+
+}  // namespace
+
+std::optional<u64> parse_size(const std::string& text) {
+  u64 value = 0;
+  const auto r = std::from_chars(text.data(), text.data() + text.size(), value);
+  if (r.ec != std::errc{}) return std::nullopt;
+  const std::string unit(r.ptr, text.data() + text.size());
+  unsigned shift = 20;
+  if (unit == "K" || unit == "k" || unit == "KiB") shift = 10;
+  else if (unit == "G" || unit == "g" || unit == "GiB") shift = 30;
+  else if (!(unit.empty() || unit == "M" || unit == "m" || unit == "MiB")) return std::nullopt;
+  if (value > (~u64{0} >> shift)) return std::nullopt;
+  return value << shift;
+}
+
+CommandLine parse_command_line(std::vector<std::string> arguments) {
+  CommandLine out;
+  RunOptions& run = out.run;
+  std::string memory = "512M", smp = "1", engine = "interp", linux_entry = "auto", idle = "auto", ignored;
+  bool nographic = false;
+
+  CLI::App app{"Callgate: a full-system x86-64 emulator. Every run is deterministic.", "callgate"};
+  app.set_version_flag("--version", std::string("callgate ") + kVersion);
+  app.require_subcommand(1);
+  app.set_help_all_flag("--help-all", "Show the help of every command");
+
+  CLI::App* run_command = app.add_subcommand("run", "Boot a kernel and hand its serial console over");
+  run_command->footer(kRunFooter);
+  run_command->add_option("--kernel", run.kernel, "Linux bzImage or vmlinux, ELF with a PVH note, or Multiboot kernel")
+      ->type_name("FILE")->required()->group("Guest");
+  run_command->add_option("--initrd", run.initrd, "Initial RAM disk; for Multiboot a list: \"FILE ARGS,FILE ARGS\"")
+      ->type_name("FILE")->group("Guest");
+  run_command->add_option("--append", run.append, "The kernel's command line")->type_name("TEXT")->group("Guest");
+  run_command->add_option("--linux-entry", linux_entry, "How a bzImage is entered: auto, pvh (unpacked on the host) or 64bit")
+      ->check(CLI::IsMember({"auto", "pvh", "64bit"}))->type_name("HOW")->capture_default_str()->group("Guest");
+  run_command->add_option("-m,--mem,--memory", memory, "Guest RAM: 512M, 2G or a number of MiB")
+      ->type_name("SIZE")->capture_default_str()->group("Machine");
+  run_command->add_option("--smp", smp, "Number of processors (run in turn, deterministically)")
+      ->type_name("N")->capture_default_str()->group("Machine");
+  run_command->add_option("--cpu", run.machine.cpu_model, "CPU model (see callgate info)")
+      ->type_name("MODEL")->capture_default_str()->group("Machine");
+  run_command->add_flag("--no-reboot", run.machine.reset_stops, "End the run when the guest resets itself")->group("Machine");
+  run_command->add_option("--rtc", run.machine.rtc_start, "The clock at power-on, in seconds since 1970 UTC (never the host's)")
+      ->type_name("SECONDS")->capture_default_str()->group("Machine");
+  run_command->add_option("--engine", engine, "What executes instructions: interp")
+      ->check(CLI::IsMember({"interp"}))->type_name("NAME")->capture_default_str()->group("Machine");
+  run_command->add_option("--serial", run.serial, "COM1: stdio, none or file:PATH")
+      ->check(known_output)->type_name("WHERE")->capture_default_str()->group("Console");
+  run_command->add_option("--debugcon", run.debug_console, "Port 0xe9: stdio, none or file:PATH")
+      ->check(known_output)->type_name("WHERE")->capture_default_str()->group("Console");
+  run_command->add_flag("--nographic", nographic, "Accepted for QEMU's sake: there is no window")->group("Console");
+  run_command->add_option("--display", ignored, "Accepted for QEMU's sake: none")
+      ->check(CLI::IsMember({"none"}))->type_name("none")->group("Console");
+  run_command->add_option("--idle", idle, "Halted guest time: wait for it, skip it, or auto: wait when somebody may type")
+      ->check(CLI::IsMember({"auto", "wait", "skip"}))->type_name("HOW")->capture_default_str()->group("Console");
+  run_command->add_option("--hash-every", run.hash_every, "Print \"hash COUNT HEX\" on standard error every N instructions")
+      ->type_name("N")->group("Testing and debugging");
+  run_command->add_option("--until", run.until, "Stop after this many instructions")->type_name("COUNT")->group("Testing and debugging");
+  run_command->add_option("--stats", run.stats_file, "Write figures about the run as JSON")->type_name("FILE")->group("Testing and debugging");
+  run_command->add_option("--log", run.log_channels, "Print what happens: faults, interrupts, devices, io, msr, boot, cpu or all")
+      ->type_name("NAME,...")->group("Testing and debugging");
+  run_command->add_option("--log-file", run.log_file, "Where --log goes instead of standard error")->type_name("FILE")->group("Testing and debugging");
+
+  CLI::App* info_command = app.add_subcommand("info", "Tell version, engines, host, and the guest CPU's model and features");
+
+  for (auto& word : arguments) word = with_two_dashes(word);
+  std::reverse(arguments.begin(), arguments.end());
+  try {
+    app.parse(arguments);
+    const auto bytes = parse_size(memory);
+    if (!bytes) throw CLI::ValidationError("--mem", "\"" + memory + "\" is not a size: write 512M, 2G or a number of MiB");
+    run.machine.ram_bytes = *bytes;
+    const std::string cpus = smp.rfind("cpus=", 0) == 0 ? smp.substr(5) : smp;
+    const auto r = std::from_chars(cpus.data(), cpus.data() + cpus.size(), run.machine.cpus);
+    if (r.ec != std::errc{} || (*r.ptr != 0 && *r.ptr != ','))
+      throw CLI::ValidationError("--smp", "\"" + smp + "\" is not a number of processors");
+  } catch (const CLI::Success& e) {
+    out.status = app.exit(e);
+    return out;
+  } catch (const CLI::ParseError& e) {
+    std::string message = e.what();
+    std::replace(message.begin(), message.end(), '\n', ' ');
+    fmt::print(stderr, "callgate: {} (callgate run --help lists the options)\n", message);
+    out.status = kExitBadArgument;
+    return out;
+  }
+  run.boot.linux_entry = linux_entry == "pvh" ? boot::LinuxEntry::Pvh : linux_entry == "64bit" ? boot::LinuxEntry::Bits64 : boot::LinuxEntry::Auto;
+  run.idle = idle == "wait" ? IdlePolicy::Wait : idle == "skip" ? IdlePolicy::Skip : IdlePolicy::Auto;
+  out.command = info_command->parsed() ? CommandLine::Command::Info : CommandLine::Command::Run;
+  return out;
+}
+
+}  // namespace callgate

@@ -1,0 +1,46 @@
+// The command line: QEMU's vocabulary, checked, as plain data. Runs nothing.
+#pragma once
+
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "base/result.h"
+#include "machine/machine.h"
+
+namespace callgate {
+
+/// What halted guest time costs the user.
+enum class IdlePolicy { Auto, Wait, Skip };
+
+/// `callgate run`.
+struct RunOptions {
+  MachineConfig machine;
+  boot::BootOptions boot;
+  std::string kernel;
+  std::optional<std::string> initrd;
+  std::string append;
+  std::string serial = "stdio";       ///< stdio, none or file:PATH
+  std::string debug_console = "none"; ///< the same for port 0xE9
+  std::string stats_file;
+  u64 hash_every = 0;
+  u64 until = ~u64{0};
+  std::string log_channels;
+  std::string log_file;
+  IdlePolicy idle = IdlePolicy::Auto;
+};
+
+/// What was asked for.
+struct CommandLine {
+  enum class Command { Run, Info, Printed } command = Command::Printed;
+  RunOptions run;
+  int status = 0;  ///< Printed: help, version or an error was shown; exit with this
+};
+
+/// Parses the arguments (without the program's name). QEMU's single-dash spellings are accepted. Prints help and errors.
+CommandLine parse_command_line(std::vector<std::string> arguments);
+
+/// "512M", "2G", "64K" or a plain number of MiB, in bytes; nothing for anything else.
+std::optional<u64> parse_size(const std::string& text);
+
+}  // namespace callgate

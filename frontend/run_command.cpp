@@ -1,0 +1,194 @@
+#include "frontend/run_command.h"
+
+#include <fmt/format.h>
+#include <poll.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <chrono>
+#include <cstdio>
+
+#include "frontend/console_keys.h"
+#include "frontend/exit_status.h"
+#include "frontend/output.h"
+#include "frontend/stats_file.h"
+#include "frontend/terminal.h"
+
+namespace callgate {
+
+namespace {
+
+using HostClock = std::chrono::steady_clock;
+
+/// How many instructions run between two looks at the keyboard.
+constexpr u64 kBetweenLooks = 2'000'000;
+
+int report(const Error& error) {
+  fmt::print(stderr, "callgate: {}\n", error.message);
+  return exit_status(error.kind);
+}
+
+/// True when somebody or something may still type: a terminal, a pipe, a socket; not a file or /dev/null.
+bool input_may_come() {
+  struct stat st;
+  if (fstat(STDIN_FILENO, &st) != 0) return false;
+  return isatty(STDIN_FILENO) || S_ISFIFO(st.st_mode) || S_ISSOCK(st.st_mode);
+}
+
+/// One run on the console.
+class Session {
+ public:
+  Session(Machine& machine, const RunOptions& options, Output& serial) : machine_(machine), options_(options), serial_(serial) {
+    wait_when_idle_ = options.idle == IdlePolicy::Wait || (options.idle == IdlePolicy::Auto && input_may_come());
+  }
+
+  /// Runs to the end and tells how it ended.
+  Stop run() {
+    for (;;) {
+      const u64 count = machine_.count();
+      u64 until = count + kBetweenLooks;
+      if (options_.hash_every != 0) until = std::min(until, (count / options_.hash_every + 1) * options_.hash_every);
+      until = std::min(until, options_.until);
+      const Stop stop = machine_.run({.until_count = until, .stop_when_idle = wait_when_idle_});
+      serial_.flush();
+      const u64 now_at = machine_.count();
+      if (options_.hash_every != 0 && now_at != count && now_at % options_.hash_every == 0) print_hash();
+      if (stop.reason == StopReason::CountReached && now_at >= options_.until) return stop;
+      if (stop.reason == StopReason::Idle) {
+        if (stop.idle_ns == kNever && input_over_) return {StopReason::Halted};
+        if (!look_at_input(stop.idle_ns)) return {StopReason::Requested};
+        continue;
+      }
+      if (stop.reason != StopReason::CountReached) return stop;
+      if (!look_at_input(0)) return {StopReason::Requested};
+    }
+  }
+
+  void print_hash() {
+    const u64 count = machine_.count();
+    if (count == hashed_at_) return;
+    hashed_at_ = count;
+    fmt::print(stderr, "hash {} {:016x}\n", count, machine_.hash());
+  }
+
+ private:
+  /// Takes what was typed, waiting at most `wait_ns` for it. False: the user ended the run.
+  bool look_at_input(u64 wait_ns) {
+    const auto until = HostClock::now() + std::chrono::nanoseconds(std::min<u64>(wait_ns, u64{3600} * 1'000'000'000));
+    for (;;) {
+      const auto left = std::chrono::duration_cast<std::chrono::microseconds>(until - HostClock::now()).count();
+      const long wait_us = left > 0 ? left : 0;
+      const timespec timeout{wait_us / 1'000'000, wait_us % 1'000'000 * 1000};
+      pollfd fd{input_over_ ? -1 : STDIN_FILENO, POLLIN, 0};
+      const int n = ppoll(&fd, 1, &timeout, nullptr);
+      if (n <= 0) {
+        if (wait_us == 0 || n == 0) return true;
+        continue;
+      }
+      u8 bytes[256];
+      const ssize_t got = ::read(STDIN_FILENO, bytes, sizeof bytes);
+      if (got <= 0) {
+        input_over_ = true;
+        continue;
+      }
+      const auto typed = keys_.feed(std::span<const u8>(bytes, static_cast<std::size_t>(got)));
+      machine_.serial_input(typed.for_guest);
+      for (const ConsoleCommand command : typed.commands)
+        if (!obey(command)) return false;
+      return true;
+    }
+  }
+
+  bool obey(ConsoleCommand command) {
+    switch (command) {
+      case ConsoleCommand::Quit: return false;
+      case ConsoleCommand::Help: fmt::print(stderr, "{}", kConsoleHelp); break;
+      case ConsoleCommand::Where:
+        fmt::print(stderr, "\ncount {}  guest time {:.6f} s  rip {:#x}\n", machine_.count(),
+                   static_cast<double>(machine_.now()) / 1e9, machine_.cpu_state(0).rip);
+        break;
+      case ConsoleCommand::None: break;
+    }
+    return true;
+  }
+
+  Machine& machine_;
+  const RunOptions& options_;
+  Output& serial_;
+  ConsoleKeys keys_;
+  bool wait_when_idle_ = false;
+  bool input_over_ = false;
+  u64 hashed_at_ = ~u64{0};
+};
+
+/// What the run's end means to the user: a sentence where it is not the usual one, and the exit status.
+int conclude(Machine& machine, const Stop& stop) {
+  switch (stop.reason) {
+    case StopReason::PowerOff:
+    case StopReason::Requested:
+    case StopReason::CountReached:
+    case StopReason::Idle: return kExitPowerOff;
+    case StopReason::DebugExit: return static_cast<int>(stop.code & 0xFF);
+    case StopReason::Reset:
+      fmt::print(stderr, "callgate: the guest reset itself; without --no-reboot it would start again\n");
+      return kExitReset;
+    case StopReason::Halted:
+      fmt::print(stderr, "callgate: every processor is halted and nothing can wake it: see where with --log faults,interrupts\n");
+      return kExitHalted;
+    case StopReason::TripleFault:
+      fmt::print(stderr, "callgate: triple fault: a fault could not be delivered, nor the double fault that followed from it; "
+                         "the chain below tells why\n");
+      for (unsigned i = 0; i < machine.cpus(); i++)
+        if (machine.cpu_state(i).activity == Activity::Shutdown) fmt::print(stderr, "{}", machine.fault_report(i));
+      return kExitTripleFault;
+  }
+  return kExitHost;
+}
+
+}  // namespace
+
+int run_command(const RunOptions& options) {
+  auto machine = Machine::create(options.machine);
+  if (!machine) return report(machine.error());
+  Machine& m = **machine;
+
+  std::string bad;
+  if (!m.log().enable_list(options.log_channels, &bad))
+    return report({ErrorKind::BadArgument, fmt::format("--log has no channel \"{}\": there are faults, interrupts, devices, io, msr, boot, cpu and all", bad)});
+  auto log_output = Output::open(options.log_file.empty() ? "none" : "file:" + options.log_file, "--log-file");
+  if (!log_output) return report(log_output.error());
+  m.log().set_sink([&](LogChannel channel, std::string_view line) {
+    const std::string text = fmt::format("[{}] {}\n", name_of(channel), line);
+    if (options.log_file.empty()) std::fputs(text.c_str(), stderr);
+    else (*log_output)->write({reinterpret_cast<const u8*>(text.data()), text.size()});
+  });
+
+  if (auto loaded = m.load_kernel(options.kernel, options.initrd, options.append, options.boot); !loaded) return report(loaded.error());
+  m.log().line(LogChannel::Boot, "{}", m.boot_description());
+
+  auto serial = Output::open(options.serial, "--serial");
+  if (!serial) return report(serial.error());
+  auto debug_console = Output::open(options.debug_console, "--debugcon");
+  if (!debug_console) return report(debug_console.error());
+  auto stats = StatsFile::create(options.stats_file);
+  if (!stats) return report(stats.error());
+  m.on_serial([&](std::span<const u8> bytes) { (*serial)->write(bytes); });
+  m.on_debug_console([&](std::span<const u8> bytes) { (*debug_console)->write(bytes); });
+
+  const auto started = HostClock::now();
+  Stop stop{StopReason::Requested};
+  Session session(m, options, **serial);
+  {
+    RawTerminal terminal;
+    stop = session.run();
+    (*serial)->flush();
+    (*debug_console)->flush();
+  }
+  session.print_hash();
+  const double seconds = std::chrono::duration<double>(HostClock::now() - started).count();
+  const int status = conclude(m, stop);
+  if (auto written = stats->write(m, seconds); !written) return report(written.error());
+  return status;
+}
+
+}  // namespace callgate
