@@ -19,6 +19,7 @@
 
 #include "base/log.h"
 #include "base/result.h"
+#include "base/seam.h"
 #include "base/types.h"
 #include "cpu/state.h"
 #include "machine/boot/boot_plan.h"
