@@ -100,6 +100,11 @@ TEST_CASE("fw_cfg: DMA writes are refused with the error bit") {
   CHECK(r.text(0x00, 4) == "QEMU");
 }
 
+TEST_CASE("fw_cfg: DMA far past the item's end is refused at once") {
+  Rig r;
+  CHECK(r.dma(0x02, 0xFFFFFFFF, 0x200) == 1);
+}
+
 TEST_CASE("fw_cfg: a descriptor outside of memory does no harm") {
   Rig r;
   r.fw.write(4, 4, 0xFFFFFFFF);

@@ -233,7 +233,8 @@ void PitCounter::sync(StateIo& io) {
   io.fields(s.bcd, s.gate, s.counting, s.paused, s.waiting, s.null_count, s.stays_low, s.write_high, s.read_high,
             s.latched, s.status_latched);
   if (!io.loading()) return;
-  const auto in_range = [](PitTick t) { return t > -kNoTick / 2 && t < kNoTick / 2; };
+  // 2^53 pulses are 239 years; their nanoseconds still fit into 64 bits.
+  const auto in_range = [](PitTick t) { return t > -(PitTick{1} << 53) && t < PitTick{1} << 53; };
   const bool period_ok = s.count >= 1 && s.count <= kBinaryRange && s.reload <= kBinaryRange;
   const bool modes_ok = s.mode <= 5 && s.access >= 1 && s.access <= 3;
   const bool reload_ok = s.reload != 0 || !(s.counting || s.waiting);
