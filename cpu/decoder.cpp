@@ -238,7 +238,7 @@ DecodeStatus decode(std::span<const u8> bytes, CodeSize size, Insn& out) {
   out.asize = !p.asize ? native : native == 4 ? u8{2} : u8{4};
   out.ea_shift = static_cast<u8>(64 - 8 * out.asize);
   if (row.attributes & kRep) out.rep = p.rep == 0xF3 ? Rep::RepE : p.rep == 0xF2 ? Rep::RepNe : Rep::None;
-  out.ends_block = row.attributes & kBranch;
+  out.ends_block = (row.attributes & kBranch) || out.rep != Rep::None;
 
   if (e->has_modrm) {
     const unsigned mod = modrm >> 6, rm = modrm & 7;
