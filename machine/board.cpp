@@ -18,7 +18,41 @@ CpuModel make_model(const MachineConfig& config) {
   return model;
 }
 
+/// Input 2 of the 8259s is their cascade: a PC wires ISA IRQ 2 to input 9.
+constexpr unsigned without_cascade(unsigned irq) { return irq == 2 ? 9 : irq; }
+
+std::array<IrqLine*, PciBus::kPirqs> io_apic_pirqs(IoApic& io_apic) {
+  return {&io_apic.line(16), &io_apic.line(17), &io_apic.line(18), &io_apic.line(19)};
+}
+
+std::array<IrqLine*, 16> pic_pirqs(std::vector<std::unique_ptr<WiredOr>>& inputs) {
+  std::array<IrqLine*, 16> lines{};
+  for (unsigned i = 3; i < 16; i++) lines[i] = &inputs[i]->input();
+  return lines;
+}
+
 }  // namespace
+
+void PciWindows::map(PciSpace space, u64 first, u64 size, BusTarget& target) {
+  if (space == PciSpace::Io) {
+    if (first + size <= 0x10000) ports_.map(static_cast<u16>(first), static_cast<unsigned>(size), target);
+    return;
+  }
+  windows_.push_back({first, size, &target, memory_.map_mmio(first, size, &target, RegionLayer::Window)});
+}
+
+void PciWindows::unmap(PciSpace space, u64 first, u64 size, BusTarget& target) {
+  if (space == PciSpace::Io) {
+    if (first + size <= 0x10000) ports_.unmap(static_cast<u16>(first), static_cast<unsigned>(size), target);
+    return;
+  }
+  for (auto w = windows_.begin(); w != windows_.end(); ++w) {
+    if (w->first != first || w->size != size || w->target != &target) continue;
+    memory_.unmap(w->region);
+    windows_.erase(w);
+    return;
+  }
+}
 
 Board::Board(const MachineConfig& config, std::unique_ptr<Ram> ram, Log& machine_log)
     : log(machine_log),
@@ -33,26 +67,44 @@ Board::Board(const MachineConfig& config, std::unique_ptr<Ram> ram, Log& machine
         return list;
       }()),
       pic(processors[0]->apic.lint0()),
-      isa([&] {
+      pic_input([&] {
+        std::vector<std::unique_ptr<WiredOr>> list;
+        for (unsigned i = 0; i < 16; i++) list.push_back(std::make_unique<WiredOr>(pic.line(without_cascade(i))));
+        return list;
+      }()),
+      isa_wire([&] {
         std::vector<std::unique_ptr<IsaIrq>> list;
         for (unsigned i = 0; i < 16; i++)
-          list.push_back(std::make_unique<IsaIrq>(pic.line(i == 2 ? 9 : i), io_apic.line(gsi_of_isa_irq(i == 2 ? 9 : i))));
+          list.push_back(std::make_unique<IsaIrq>(pic_input[i]->input(), io_apic.line(gsi_of_isa_irq(without_cascade(i)))));
+        return list;
+      }()),
+      isa([&] {
+        std::vector<std::unique_ptr<WiredOr>> list;
+        for (unsigned i = 0; i < 16; i++) list.push_back(std::make_unique<WiredOr>(*isa_wire[i]));
         return list;
       }()),
       a20([this](bool passes) { memory.set_a20(passes); }),
-      pit(clock, *isa[0]),
+      pit(clock, isa[0]->input()),
       system_control_b(clock, pit),
-      rtc(clock, *isa[8], config.rtc_start),
-      com1(clock, *isa[4], serial_sink),
-      keyboard(clock, *isa[1], *isa[12], a20, *this),
+      rtc(clock, isa[8]->input(), config.rtc_start),
+      com1(clock, isa[4]->input(), serial_sink),
+      keyboard(clock, isa[1]->input(), isa[12]->input(), a20, *this),
       port92(a20, *this),
       post(log),
       debug_console(debug_sink),
       debug_exit(*this),
-      acpi_pm(clock, *isa[kSciIrq], *this, log),
+      acpi_pm(clock, isa[kSciIrq]->input(), *this, log),
       reset_control(*this),
-      config_(config) {
+      fw_cfg(memory),
+      pci_windows(memory, ports),
+      isa_bridge(io_apic_pirqs(io_apic), pic_pirqs(pic_input)),
+      pci(pci_windows, isa_bridge.pirqs(), reset_control, log),
+      config_(config),
+      ferr_(isa[13]->input()) {
   processors[0]->apic.connect_pic(pic);
+  pci.attach(0, 0, host_bridge);
+  pci.attach(1, 0, isa_bridge);
+  fill_fw_cfg();
   map_devices();
   reset();
 }
@@ -74,7 +126,8 @@ void Board::map_devices() {
   ports.map(0xE9, 1, debug_console);
   ports.map(0xF4, 4, debug_exit);
   ports.map(kPmBase, kAcpiPmBlockSize, acpi_pm);
-  ports.map(0xCF9, 1, reset_control);
+  ports.map(0x510, 12, fw_cfg);
+  ports.map(0xCF8, 8, pci);
 }
 
 boot::MemoryMap Board::memory_map() const {
@@ -105,6 +158,24 @@ void Board::write_firmware_tables() {
   rtc.describe_memory(std::min(total, kPciHole), total > kPciHole ? total - kPciHole : 0);
 }
 
+// The items that firmware asks for. Ref: QEMU, docs/specs/fw_cfg; QEMU, hw/i386/fw_cfg.
+void Board::fill_fw_cfg() {
+  constexpr u16 kRamSize = 0x03, kCpuCount = 0x05, kMaxCpus = 0x0F;
+  fw_cfg.add_u64(kRamSize, std::min(memory.ram().size(), kPciHole));
+  fw_cfg.add_u16(kCpuCount, static_cast<u16>(config_.cpus));
+  fw_cfg.add_u16(kMaxCpus, static_cast<u16>(config_.cpus));
+  std::vector<u8> e820;
+  const auto put = [&](u64 value, unsigned size) {
+    for (unsigned i = 0; i < size; i++) e820.push_back(static_cast<u8>(value >> 8 * i));
+  };
+  for (const boot::MemoryRange& range : memory_map().ranges) {
+    put(range.start, 8);
+    put(range.size, 8);
+    put(static_cast<u32>(range.type), 4);
+  }
+  VERIFY(fw_cfg.add_file("etc/e820", std::move(e820)).has_value(), "fw_cfg refused the memory map");
+}
+
 void Board::reset() {
   power = {};
   io_apic.reset();
@@ -118,6 +189,10 @@ void Board::reset() {
   post.reset();
   acpi_pm.reset();
   reset_control.reset();
+  fw_cfg.reset();
+  pci.reset();
+  isa_bridge.route_like_firmware(kPirqIsa);
+  pci.assign_like_firmware(0xC000, 0xFFFF, 0xC000'0000, 0xFEBF'FFFF, kPirqIsa);
   for (auto& p : processors) {
     p->cpu.reset();
     p->apic.reset();
@@ -159,6 +234,10 @@ void Board::sync(StateIo& io) {
   post.sync(io);
   acpi_pm.sync(io);
   reset_control.sync(io);
+  fw_cfg.sync(io);
+  pci.sync(io);
+  host_bridge.sync(io);
+  isa_bridge.sync(io);
   memory.sync(io);
   if (io.loading())
     for (auto& p : processors) p->cpu.refresh();

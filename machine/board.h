@@ -2,6 +2,7 @@
 // device does is in devices/, how time and processors run is in machine.cpp.
 #pragma once
 
+#include <array>
 #include <memory>
 #include <vector>
 
@@ -11,10 +12,13 @@
 #include "devices/a20_gate.h"
 #include "devices/acpi_pm.h"
 #include "devices/debug_ports.h"
+#include "devices/fw_cfg.h"
 #include "devices/i8042.h"
 #include "devices/io_apic.h"
 #include "devices/isa_irq.h"
 #include "devices/local_apic.h"
+#include "devices/pci_bus.h"
+#include "devices/pci_chipset.h"
 #include "devices/pic8259.h"
 #include "devices/pit8254.h"
 #include "devices/port92.h"
@@ -22,6 +26,7 @@
 #include "devices/rtc_cmos.h"
 #include "devices/system_control_b.h"
 #include "devices/uart16550.h"
+#include "devices/wired_or.h"
 #include "machine/boot/memory_map.h"
 #include "machine/guest_clock.h"
 #include "machine/machine.h"
@@ -36,8 +41,27 @@ constexpr u64 kFirmwareArea = 0xE'0000, kFirmwareAreaSize = 0x2'0000;  ///< ACPI
 constexpr u64 kHpetAddress = 0xFED0'0000;
 constexpr u16 kPmBase = 0x600;
 constexpr unsigned kSciIrq = 9;
+constexpr std::array<u8, 4> kPirqIsa = {10, 11, 10, 11};  ///< 8259 inputs of PIRQ A to D, as firmware routes them
 
 class Board;
+
+/// Puts PCI functions' BARs into the machine's address spaces.
+class PciWindows final : public PciDecoder {
+ public:
+  PciWindows(PhysicalMap& memory, PortMap& ports) : memory_(memory), ports_(ports) {}
+  void map(PciSpace space, u64 first, u64 size, BusTarget& target) override;
+  void unmap(PciSpace space, u64 first, u64 size, BusTarget& target) override;
+
+ private:
+  struct Window {
+    u64 first, size;
+    BusTarget* target;
+    RegionId region;
+  };
+  PhysicalMap& memory_;
+  PortMap& ports_;
+  std::vector<Window> windows_;
+};
 
 /// One processor with its local APIC: the board's side of CpuPlatform and of CpuSignals.
 class Processor final : public CpuPlatform, public CpuSignals {
@@ -98,7 +122,9 @@ class Board final : public PowerControl {
   Sink serial_sink, debug_sink;
 
   Pic8259Pair pic;
-  std::vector<std::unique_ptr<IsaIrq>> isa;  ///< the 16 ISA interrupts
+  std::vector<std::unique_ptr<WiredOr>> pic_input;  ///< the 8259s' 16 inputs: an ISA interrupt and what PIRQs are routed there
+  std::vector<std::unique_ptr<IsaIrq>> isa_wire;    ///< the 16 ISA interrupts: to the 8259s and to the I/O APIC
+  std::vector<std::unique_ptr<WiredOr>> isa;        ///< who pulls them; give a device isa[n]->input()
   A20Gate a20;
   Pit8254 pit;
   SystemControlB system_control_b;
@@ -111,6 +137,11 @@ class Board final : public PowerControl {
   DebugExit debug_exit;
   AcpiPm acpi_pm;
   ResetControl reset_control;
+  FwCfg fw_cfg;
+  PciWindows pci_windows;
+  PciHostBridge host_bridge;
+  PciIsaBridge isa_bridge;
+  PciBus pci;
 
   /// Power events asked for and not handled yet.
   struct PendingPower {
@@ -131,8 +162,14 @@ class Board final : public PowerControl {
  private:
   void map_devices();
   void write_firmware_tables();
+  void fill_fw_cfg();
 
   const MachineConfig config_;
+  IrqLine& ferr_;
+
+ public:
+  /// FERR#: IRQ 13.
+  IrqLine& ferr() { return ferr_; }
 };
 
 }  // namespace callgate

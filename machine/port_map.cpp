@@ -10,6 +10,12 @@ void PortMap::map(u16 first, unsigned count, BusTarget& target) {
     slots_[first + i] = {&target, static_cast<u16>(i), static_cast<u16>(count - i)};
 }
 
+void PortMap::unmap(u16 first, unsigned count, BusTarget& target) {
+  VERIFY(first + count <= 0x10000, "a device's ports run over the end of the port space");
+  for (unsigned i = 0; i < count; i++)
+    if (slots_[first + i].target == &target) slots_[first + i] = {};
+}
+
 u32 PortMap::read(u16 port, unsigned size) {
   const Slot& slot = slots_[port];
   u32 value = 0;

@@ -15,6 +15,8 @@ class PortMap {
 
   /// `target` answers at [first, first + count). A later mapping wins over an earlier one.
   void map(u16 first, unsigned count, BusTarget& target);
+  /// Takes back a mapping: `target` no longer answers in [first, first + count).
+  void unmap(u16 first, unsigned count, BusTarget& target);
 
   /// 1, 2 or 4 bytes. A port without a device reads as ones; an access over the end of a device's range is split in bytes.
   u32 read(u16 port, unsigned size);

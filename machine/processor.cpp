@@ -37,7 +37,7 @@ u8 Processor::acknowledge_interrupt() {
 
 u64 Processor::now() { return board_.clock.now(); }
 
-void Processor::set_ferr(bool level) { board_.isa[13]->set(level); }
+void Processor::set_ferr(bool level) { board_.ferr().set(level); }
 
 void Processor::shutdown() {
   was_shut_down = true;
