@@ -37,7 +37,9 @@ u64 AcpiPm::ticks() const { return static_cast<u64>(u128{clock_.now()} * kAcpiPm
 
 void AcpiPm::catch_up() {
   const u64 halves = ticks() >> kTimerTopBit;
-  if (halves != s_.timer_halves) s_.status |= kTimerEvent;
+  // Another processor of the same slice may be a little behind: time seen once is not seen again.
+  if (halves <= s_.timer_halves) return;
+  s_.status |= kTimerEvent;
   s_.timer_halves = halves;
 }
 
@@ -130,6 +132,12 @@ void AcpiPm::sync(StateIo& io) {
   if ((s_.status & ~kStatusBits) || (s_.enable & ~kEvents) || (s_.control & ~kControlWritable)) {
     io.damaged("acpi_pm: reserved bits set");
     s_ = State{};
+  }
+  // One ahead is possible where processors take turns; more would be an alarm that never comes.
+  const u64 halves = ticks() >> kTimerTopBit;
+  if (s_.timer_halves > halves + 1) {
+    io.damaged("acpi_pm: the timer was looked at in the future");
+    s_.timer_halves = halves;
   }
   update();
 }

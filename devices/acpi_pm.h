@@ -37,6 +37,9 @@ class AcpiPm final : public BusTarget {
   /// An event of GPE0, number 0 to 15.
   void raise_gpe(unsigned number);
 
+  /// Where the alarm stands among alarms of the same deadline (Timer::order).
+  void set_timer_order(u32 order) { timer_.order = order; }
+
   void reset();
   void sync(StateIo& io);
 

@@ -85,6 +85,9 @@ class LocalApic final : public BusTarget, public InterruptSource {
   void performance_event() { deliver_lvt(kPerf); }
   void thermal_event() { deliver_lvt(kThermal); }
 
+  /// Where the alarm stands among alarms of the same deadline (Timer::order).
+  void set_timer_order(u32 order) { timer_.order = order; }
+
   /// Power-up or RESET#.
   void reset();
   /// What firmware leaves behind on the bootstrap processor: enabled, LINT0 = ExtINT, LINT1 = NMI
