@@ -48,7 +48,7 @@ void Cpu::reset(bool init) {
     s.x87.status = 0;
   }
   s.cr0 |= kCr0Et;
-  s.gpr[RDX] = 0x000306C0;  // family, model and stepping; no self-test was run
+  s.gpr[RDX] = kCpuidSignature;  // RAX = 0: no self-test was run
   s.rip = 0xFFF0;
   for (auto& seg : s.seg) seg = real_mode_segment(0, 0, 3);
   s.seg[CS] = real_mode_segment(0xF000, 0xFFFF0000, 0xB);

@@ -14,6 +14,8 @@ namespace callgate {
 /// isolation, retpolines, VERW, IBPB or fences in its entry code. And Linux believes CPUID leaf 15h from Intel only: with
 /// it neither TSC, nor local APIC timer, nor PIT are calibrated at boot.
 constexpr bool kIntelVendor = true;
+/// Family, model and stepping: CPUID leaf 1's EAX, and EDX after reset.
+constexpr u32 kCpuidSignature = 0x00030661;
 
 /// One CPUID answer.
 struct CpuidLeaf {

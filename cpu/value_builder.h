@@ -113,6 +113,9 @@ void require_sse(Cpu& c);
 void require_mmx(Cpu& c);
 void require_x87(Cpu& c);
 void require_avx(Cpu& c);
+/// The x87's state after an MMX instruction: TOP is 0, every tag valid. Rows with a semantic do it after the semantic, so
+/// that a faulting one changes nothing; helpers call it themselves (EMMS doesn't). SDM 1, 9.5.
+void enter_mmx(Cpu& c);
 
 template <u32 Attributes>
 inline void check_attributes(Cpu& c) {
@@ -411,6 +414,7 @@ void execute(Cpu& c, const Insn& i) {
   check_attributes<Attributes>(c);
   ValueBuilder<Operands, W, Memory> b(c, i);
   Semantic{}(b);
+  if constexpr (Attributes & kMmx) enter_mmx(c);
 }
 
 template <u32 Attributes, ExecFn Helper>
@@ -497,4 +501,10 @@ constexpr Handlers helper_handlers() {
   ::callgate::Row {                                                                                         \
     ENCODING, #NAME, OPERANDS, (ATTRIBUTES), FLAGS, FEATURE,                                                \
         ::callgate::helper_handlers<OPERANDS, static_cast<::callgate::u32>(ATTRIBUTES), ::callgate::helpers::NAME>() \
+  }
+/// The same where the mnemonic and the function have different names: MOV to CR0 is `mov`.
+#define CG_HELPER_AS(ENCODING, MNEMONIC, FUNCTION, OPERANDS, ATTRIBUTES, FLAGS, FEATURE)                    \
+  ::callgate::Row {                                                                                         \
+    ENCODING, MNEMONIC, OPERANDS, (ATTRIBUTES), FLAGS, FEATURE,                                             \
+        ::callgate::helper_handlers<OPERANDS, static_cast<::callgate::u32>(ATTRIBUTES), ::callgate::helpers::FUNCTION>() \
   }

@@ -36,7 +36,12 @@ void check_data_breakpoints(Cpu& c, u64 linear, unsigned size, Access access);
 /// The same for ports; needs CR4.DE.
 void check_io_breakpoints(Cpu& c, u16 port, unsigned size);
 
-/// Delivering #DB: moves the bits of a pending trap into DR6 and clears DR7.GD. BS is in the bits when it stepped.
+/// IA32_DEBUGCTL.BTF: single-step traps come after taken branches only.
+constexpr u64 kDebugctlBtf = 2;
+/// After an instruction that began with TF set completed: true when it ends in a single-step trap.
+bool single_step_traps(const Cpu& c, const Insn& i);
+
+/// Delivering #DB: moves the bits of a pending trap into DR6 and clears DR7.GD and BTF. BS is in the bits when it stepped.
 void take_debug_trap(Cpu& c, u32 dr6_bits);
 
 }  // namespace callgate

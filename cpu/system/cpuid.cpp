@@ -1,0 +1,207 @@
+// CPUID. Claims what works and nothing else; the choices that make a guest fast are said beside the numbers.
+// Ref: SDM 2A, CPUID; AMD64 APM 3, Appendix E for 8000_0021h.
+#include <cstring>
+#include <string_view>
+
+#include "cpu/model.h"
+#include "cpu/system/msr.h"
+#include "mmu/page_walk.h"
+
+namespace callgate {
+
+namespace {
+
+enum Register : u8 { kEax, kEbx, kEcx, kEdx };
+
+/// A feature flag and where CPUID shows it.
+struct Feature {
+  const char* name;  ///< Linux's name
+  u32 leaf;
+  Register reg;
+  u8 bit;
+};
+
+constexpr Feature kFeatures[] = {
+    {"fpu", 1, kEdx, 0},
+    {"de", 1, kEdx, 2},
+    {"pse", 1, kEdx, 3},
+    {"tsc", 1, kEdx, 4},
+    {"msr", 1, kEdx, 5},
+    {"pae", 1, kEdx, 6},
+    {"mce", 1, kEdx, 7},
+    {"cx8", 1, kEdx, 8},
+    {"apic", 1, kEdx, 9},
+    {"sep", 1, kEdx, 11},
+    {"mtrr", 1, kEdx, 12},
+    {"pge", 1, kEdx, 13},
+    {"mca", 1, kEdx, 14},
+    {"cmov", 1, kEdx, 15},
+    {"pat", 1, kEdx, 16},
+    {"pse36", 1, kEdx, 17},
+    {"clflush", 1, kEdx, 19},
+    {"mmx", 1, kEdx, 23},
+    {"fxsr", 1, kEdx, 24},
+    {"sse", 1, kEdx, 25},
+    {"sse2", 1, kEdx, 26},
+    {"cx16", 1, kEcx, 13},
+    {"pcid", 1, kEcx, 17},
+    {"x2apic", 1, kEcx, 21},
+    {"tsc_deadline_timer", 1, kEcx, 24},
+    {"xsave", 1, kEcx, 26},
+    {"arat", 6, kEax, 2},
+    {"fsgsbase", 7, kEbx, 0},
+    {"tsc_adjust", 7, kEbx, 1},
+    {"smep", 7, kEbx, 7},
+    {"erms", 7, kEbx, 9},
+    {"invpcid", 7, kEbx, 10},
+    {"zero_fcs_fds", 7, kEbx, 13},
+    {"smap", 7, kEbx, 20},
+    {"umip", 7, kEcx, 2},
+    {"fsrm", 7, kEdx, 4},
+    {"arch_capabilities", 7, kEdx, 29},
+    {"syscall", 0x80000001, kEdx, 11},
+    {"nx", 0x80000001, kEdx, 20},
+    {"pdpe1gb", 0x80000001, kEdx, 26},
+    {"rdtscp", 0x80000001, kEdx, 27},
+    {"lm", 0x80000001, kEdx, 29},
+    {"lahf_lm", 0x80000001, kEcx, 0},
+    {"constant_tsc", 0x80000007, kEdx, 8},  // Linux shows nonstop_tsc for the same bit
+    {"null_sel_clr_base", 0x80000021, kEax, 6},
+};
+
+constexpr u32 kLastBasicLeaf = 0x16;
+constexpr u32 kLastExtendedLeaf = 0x80000021;
+constexpr const char* kBrand = "Callgate virtual CPU";
+
+constexpr u32 kCacheLine = 64;
+constexpr u32 kTscMhz = 1000;  // the TSC counts guest nanoseconds
+
+void add_features(u32 leaf, CpuidLeaf& r) {
+  u32* const words[4] = {&r.eax, &r.ebx, &r.ecx, &r.edx};
+  for (const Feature& f : kFeatures)
+    if (f.leaf == leaf) *words[f.reg] |= 1u << f.bit;
+}
+
+/// Bits of an APIC ID that number the processors in the package.
+u32 core_bits(const CpuModel& model) {
+  u32 n = 0;
+  while ((1u << n) < model.cpu_count) n++;
+  return n;
+}
+
+/// Four characters as a register.
+u32 text_word(std::string_view text, unsigned at) {
+  char word[4] = {};
+  for (unsigned n = 0; n < 4 && at + n < text.size(); n++) word[n] = text[at + n];
+  u32 v;
+  std::memcpy(&v, word, sizeof v);
+  return v;
+}
+
+CpuidLeaf signature(const CpuModel& model, unsigned index, bool osxsave) {
+  CpuidLeaf r;
+  r.eax = kCpuidSignature;
+  const u32 ids = 1u << core_bits(model);
+  r.ebx = kCacheLine / 8 << 8 | (ids > 255 ? 255 : ids) << 16 | (index & 0xFF) << 24;
+  if (osxsave) r.ecx |= kCpuid1EcxOsxsave;
+  if (model.cpu_count > 1) r.edx |= 1u << 28;  // HTT: EBX[23:16] counts
+  return r;
+}
+
+/// Deterministic cache parameters. Not what is emulated (there is no cache), but what software draws conclusions from: a big
+/// last level keeps the C library's memcpy at REP MOVSB instead of loops of non-temporal stores.
+CpuidLeaf cache(const CpuModel& model, u32 subleaf) {
+  struct Cache {
+    u32 type, level, ways, sets;
+    bool shared;
+  };
+  constexpr Cache kCaches[] = {
+      {1, 1, 8, 64, false},      // 32 KiB of data
+      {2, 1, 8, 64, false},      // 32 KiB of instructions
+      {3, 2, 16, 1024, false},   // 1 MiB
+      {3, 3, 16, 32768, true},   // 32 MiB
+  };
+  if (subleaf >= std::size(kCaches)) return {};
+  const Cache& k = kCaches[subleaf];
+  const u32 others = (1u << core_bits(model)) - 1;
+  CpuidLeaf r;
+  r.eax = k.type | k.level << 5 | 1u << 8 | (k.shared ? others & 0xFFF : 0) << 14 | (others & 0x3F) << 26;
+  r.ebx = (kCacheLine - 1) | (k.ways - 1) << 22;
+  r.ecx = k.sets - 1;
+  return r;
+}
+
+CpuidLeaf topology(const CpuModel& model, unsigned index, u32 subleaf) {
+  CpuidLeaf r;
+  r.ecx = subleaf & 0xFF;
+  r.edx = index;
+  if (subleaf == 0) {  // one thread a core
+    r.ebx = 1;
+    r.ecx |= 1u << 8;
+  } else if (subleaf == 1) {
+    r.eax = core_bits(model);
+    r.ebx = model.cpu_count;
+    r.ecx |= 2u << 8;
+  }
+  return r;
+}
+
+CpuidLeaf extended_state(const CpuModel& model, u32 subleaf) {
+  constexpr u32 kLegacyAndHeader = 512 + 64;  // x87 and SSE live in the legacy region
+  if (subleaf != 0) return {};                // no XSAVEOPT, XSAVEC, XSAVES; no further components
+  CpuidLeaf r;
+  r.eax = static_cast<u32>(supported_xcr0(model));
+  r.ebx = r.ecx = kLegacyAndHeader;
+  return r;
+}
+
+}  // namespace
+
+u64 supported_xcr0(const CpuModel&) { return kXcr0X87 | kXcr0Sse; }
+
+CpuidLeaf cpuid(const CpuModel& model, unsigned index, u32 leaf, u32 subleaf, bool osxsave, u64) {
+  // Intel: beyond the last leaf, the data of the last basic one.
+  const bool basic = leaf <= kLastBasicLeaf;
+  if (!basic && (leaf < 0x80000000 || leaf > kLastExtendedLeaf)) leaf = kLastBasicLeaf;
+
+  CpuidLeaf r;
+  switch (leaf) {
+    case 0: r = {kLastBasicLeaf, text_word("GenuineIntel", 0), text_word("GenuineIntel", 8), text_word("GenuineIntel", 4)}; break;
+    case 1: r = signature(model, index, osxsave); break;
+    case 2: r.eax = 0xFF01; break;  // "see leaf 4"
+    case 4: r = cache(model, subleaf); break;
+    case 5: r.eax = r.ebx = kCacheLine; break;  // the monitored line, for who enables MONITOR
+    case 0xB: r = topology(model, index, subleaf); break;
+    case 0xD: r = extended_state(model, subleaf); break;
+    case 0x15: r = {1, 1, kTscMhz * 1000000, 0}; break;  // TSC = crystal; the local APIC's timer counts the crystal too
+    case 0x16: r = {kTscMhz, kTscMhz, 100, 0}; break;
+    case 0x80000000: r.eax = kLastExtendedLeaf; break;
+    case 0x80000002:
+    case 0x80000003:
+    case 0x80000004: {
+      const unsigned at = (leaf - 0x80000002) * 16;
+      r = {text_word(kBrand, at), text_word(kBrand, at + 4), text_word(kBrand, at + 8), text_word(kBrand, at + 12)};
+      break;
+    }
+    case 0x80000006: r.ecx = 1024u << 16 | 8u << 12 | kCacheLine; break;  // the second level again: 1 MiB, 16 ways
+    case 0x80000008: r.eax = kPhysicalBits | kLinearBits << 8; break;
+    default: break;
+  }
+  if (leaf != 7 || subleaf == 0) add_features(leaf, r);
+  return r;
+}
+
+std::vector<std::string> feature_names(const CpuModel&) {
+  std::vector<std::string> names;
+  for (const Feature& f : kFeatures) names.emplace_back(f.name);
+  return names;
+}
+
+bool has_feature(const CpuModel&, const char* name) {
+  if (*name == 0) return true;
+  for (const Feature& f : kFeatures)
+    if (std::string_view(f.name) == name) return true;
+  return false;
+}
+
+}  // namespace callgate
