@@ -196,7 +196,9 @@ TEST_CASE("ACPICA disassembles every table without an error, and compiles the DS
     std::ifstream in(dir / file, std::ios::binary);
     return std::string{std::istreambuf_iterator<char>(in), {}};
   };
-  for (const auto& [name, bytes] : w.tables) {
+  for (const auto& entry : w.tables) {
+    const std::string& name = entry.first;
+    const Blob& bytes = entry.second;
     CAPTURE(name);
     std::ofstream(dir / (name + ".dat"), std::ios::binary)
         .write(reinterpret_cast<const char*>(bytes.data()), static_cast<std::streamsize>(bytes.size()));
