@@ -241,6 +241,7 @@ DecodeStatus decode(std::span<const u8> bytes, CodeSize size, Insn& out) {
   out.ends_block = (row.attributes & kBranch) || out.rep != Rep::None;
 
   if (e->has_modrm) {
+    out.modrm = modrm;
     const unsigned mod = modrm >> 6, rm = modrm & 7;
     out.is_memory = mod != 3 && !e->mod_ignored;
     out.reg = static_cast<u8>((modrm >> 3 & 7) | (p.rex & 4) << 1);

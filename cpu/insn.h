@@ -41,6 +41,7 @@ struct Insn {
   u8 reg_byte = 0;           ///< byte offset in the register file of `reg` as a byte register (AH to BH included)
   u8 rm_byte = 0;            ///< the same for `rm`
   u8 opcode = 0;             ///< the last opcode byte; its low 4 bits are the condition of Jcc, SETcc, CMOVcc
+  u8 modrm = 0;            ///< as encoded; 0 when there is none
   bool is_memory : 1 = false;    ///< the r/m operand is in memory
   bool lock : 1 = false;         ///< LOCK was there (and is allowed)
   bool rex_w : 1 = false;
