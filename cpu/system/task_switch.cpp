@@ -1,11 +1,10 @@
 #include "cpu/system/task_switch.h"
 
+#include "cpu/system/control.h"
 #include "cpu/system/debug.h"
 #include "cpu/system/frame.h"
 
 namespace callgate {
-
-bool load_pdptes(Cpu& c, u64 value);  // control.h
 
 namespace {
 
