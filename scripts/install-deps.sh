@@ -26,9 +26,14 @@ if ! command -v dpkg-query >/dev/null || ! command -v apt-get >/dev/null; then
   die "this is not a Debian system. Install what these Debian packages hold, by hand:" $wanted
 fi
 
+# One line for each package that dpkg knows, so that the quick case is one process.
+installed=" $(dpkg-query -W -f='${Package}=${db:Status-Status} ' $wanted 2>/dev/null || true)"
 missing=
 for package in $wanted; do
-  [ "$(dpkg-query -W -f='${db:Status-Status}' "$package" 2>/dev/null)" = installed ] || missing+=" $package"
+  case "$installed$missing " in
+    *" $package=installed "* | *" $package "*) ;;
+    *) missing+=" $package" ;;
+  esac
 done
 [ -n "$missing" ] || exit 0
 
