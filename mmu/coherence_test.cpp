@@ -93,50 +93,65 @@ struct World {
 };
 
 struct Random {
-  explicit Random(u64 seed) : engine(seed) {}
+  explicit Random(u64 seed) : engine(seed), small_entries(seed % 4 == 0), mixing(seed % 5 == 0 ? 3 : 40) {}
   u64 operator()() { return engine(); }
   u64 below(u64 n) { return engine() % n; }
   bool one_in(u64 n) { return below(n) == 0; }
+  /// Of page-table entries: mostly one kind in a run, or the kinds would destroy each other's tables.
+  unsigned entry_size() { return one_in(mixing) != small_entries ? 4 : 8; }
   std::mt19937_64 engine;
+  bool small_entries;
+  u64 mixing;
 };
+
+/// Tables sit in rows of three frames, roots first, and mostly refer to the row after; the last row to anything.
+u64 frame_in_row(Random& random, u64 row) {
+  return random.one_in(10) ? random.below(kTableFrames) : row * 3 + random.below(3);
+}
 
 PagingMode random_mode(Random& random) {
   PagingMode m;
   m.paging = !random.one_in(12);
-  switch (random.below(4)) {
-    case 0:
-      m.pae = true;
-      break;
-    case 1:
-      m.pse = random.one_in(2);
-      break;
-    default:
-      m.long_mode = m.pae = true;
+  if (random.entry_size() == 4) {
+    m.pse = random.one_in(2);
+  } else {
+    m.pae = true;
+    m.long_mode = !random.one_in(3);
   }
-  m.nxe = !random.one_in(3);
+  m.nxe = !random.one_in(5);
   m.wp = random.one_in(2);
   m.smep = random.one_in(2);
   m.smap = random.one_in(2);
-  m.root = random.below(kTableFrames) << kPageShift;
-  for (u64& e : m.pdpte) e = (random.below(kTableFrames) << kPageShift) | (random.one_in(16) ? 0 : 1);
+  m.root = frame_in_row(random, m.long_mode ? 0 : 2) << kPageShift;
+  for (u64& e : m.pdpte) e = (frame_in_row(random, 2) << kPageShift) | (random.one_in(16) ? 0 : 1);
   return m;
 }
 
-u64 random_entry(Random& random) {
+u64 random_entry(Random& random, u64 address) {
   if (random.one_in(24)) return random.one_in(2) ? 0 : random();
-  u64 entry = (random.one_in(2) ? random.below(kTableFrames) : random.below(kFrames)) << kPageShift;
-  entry |= random.below(128) | 7;
-  if (random.one_in(12)) entry &= ~random.below(8);         // drop some of P, W, U
-  if (random.one_in(8)) entry = (entry & 0x200FFF) | 0x80;  // a large page, aligned
-  if (random.one_in(16)) entry |= u64{1} << 63;
+  const u64 row = (address >> kPageShift) / 3 + 1;
+  const u64 frame =
+      row >= 4 && !random.one_in(6) ? random.below(random.one_in(2) ? kFrames : 24) : frame_in_row(random, row % 4);
+  u64 entry = frame << kPageShift;
+  entry |= random.below(32) << 3 | 7;
+  if (!random.one_in(20)) entry &= ~u64{0x80};
+  if (random.one_in(12)) entry &= ~random.below(8);                     // drop some of P, W, U
+  if (row == 3 && random.one_in(6)) entry = (entry & 0x200FFF) | 0x80;  // a large page, aligned
+  if (row == 4 && random.one_in(8)) entry |= u64{1} << 63;
   return entry;
 }
 
 u64 random_linear(Random& random, const PagingMode& mode) {
   static constexpr u64 kIndex[] = {0, 0, 0, 1, 2, 3, 510, 511};
   u64 linear = 0;
-  for (unsigned level = 0; level < 4; level++) linear |= kIndex[random.below(8)] << (kPageShift + 9 * level);
-  linear |= random.one_in(4) ? kPageSize - 1 - random.below(16) : random.below(kPageSize);
+  const bool small_entries = mode.paging && !mode.pae;
+  const unsigned index_bits = small_entries ? 10 : 9;
+  for (unsigned level = 0; level < (small_entries ? 2 : 4); level++) {
+    u64 index = kIndex[random.below(8)];
+    if (small_entries && index >= 510) index += 512;
+    linear |= index << (kPageShift + index_bits * level);
+  }
+  linear |= random.one_in(8) ? kPageSize - 1 - random.below(16) : random.below(kPageSize);
   if (!mode.paging) return linear & (kFrames * kPageSize - 1);
   return mode.long_mode ? sign_extend(linear, kLinearBits) : linear & low_mask(32);
 }
@@ -199,10 +214,15 @@ Outcome run(u64 seed, TlbCaching caching, unsigned steps) {
   const auto edit = [&](u64 address, unsigned size, u64 value) {
     both([&](World& w) { w.memory.bus_write(address, size, value); });
   };
+  // No two words of RAM are the same, so that a wrong page shows.
+  std::vector<u8> pattern(kFrames * kPageSize - kTableFrames * kPageSize);
+  for (std::size_t i = 0; i < pattern.size(); i += 8) store_as<u64>(&pattern[i], (i + 8) * 0x9E3779B97F4A7C15);
+  both([&](World& w) { w.memory.write(kTableFrames * kPageSize, pattern); });
   for (u32 frame = 0; frame < kTableFrames; frame++) {
     for (const u64 index : {0, 1, 2, 3, 510, 511, 1022, 1023}) {
-      const unsigned size = random.one_in(4) ? 4 : 8;
-      if (index * size < kPageSize) edit((u64{frame} << kPageShift) + index * size, size, random_entry(random));
+      const unsigned size = random.entry_size();
+      const u64 address = (u64{frame} << kPageShift) + index * size;
+      if (index * size < kPageSize) edit(address, size, random_entry(random, address));
     }
   }
   // What was used lately is used again: that is when a stale entry would show.
@@ -238,7 +258,7 @@ Outcome run(u64 seed, TlbCaching caching, unsigned steps) {
         u8 data[16];
         for (u8& byte : data) byte = static_cast<u8>(random());
         if (random.one_in(4)) {  // a store that looks like an entry
-          const u64 entry = random_entry(random);
+          const u64 entry = random_entry(random, random.below(kTableFrames) << kPageShift);
           std::memcpy(data, &entry, 8);
           linear &= ~u64{7};
         }
@@ -253,23 +273,23 @@ Outcome run(u64 seed, TlbCaching caching, unsigned steps) {
     } else if (action < 84) {
       const u64 frame = random.below(kTableFrames);
       static constexpr u64 kIndex[] = {0, 0, 1, 2, 3, 510, 511, 511, 1022, 1023};
-      const unsigned size = random.one_in(4) ? 4 : 8;
+      const unsigned size = random.entry_size();
       u64 address = (frame << kPageShift) + (kIndex[random.below(10)] * size & kPageMask);
-      u64 value = random_entry(random);
+      u64 value = random_entry(random, address);
       const u64 old = plain.memory.bus_read(address, 8);
       if (random.one_in(3))
         value = old ^ (u64{1} << (random.one_in(2) ? 5 + random.below(2) : random.below(16)));  // often A or D
-      if (random.one_in(10)) address += random.below(8);                                        // over two entries
+      if (random.one_in(40)) address += random.below(8);                                        // over two entries
       edit(address, size, value);
     } else if (action < 88) {
       // DMA of a stretch, sometimes over table after table.
       const u64 address = random.below(kTableFrames + 8) * kPageSize + (random.below(kPageSize) & ~u64{7});
-      std::vector<u8> data(1 + random.below(random.one_in(4) ? 6000 : 40));
+      std::vector<u8> data(1 + random.below(random.one_in(10) ? 6000 : 40));
       for (u8& byte : data) byte = static_cast<u8>(random());
       if (random.one_in(3)) std::fill(data.begin(), data.end(), u8{0});
-      if (random.one_in(2)) {
+      if (!random.one_in(8)) {
         for (std::size_t i = 0; i + 8 <= data.size(); i += 8) {
-          const u64 entry = random_entry(random);
+          const u64 entry = random_entry(random, address);
           std::memcpy(&data[i], &entry, 8);
         }
       }
@@ -296,7 +316,8 @@ Outcome run(u64 seed, TlbCaching caching, unsigned steps) {
     } else if (random.one_in(8)) {
       // Many plain writes to one table, as when it is freed and reused.
       const u64 frame = random.below(kTableFrames);
-      for (u64 i = 0; i < 200; i++) edit((frame << kPageShift) + i * 8, 8, random.one_in(8) ? 0 : random_entry(random));
+      for (u64 i = 0; i < 200; i++)
+        edit((frame << kPageShift) + i * 8, 8, random.one_in(8) ? 0 : random_entry(random, frame << kPageShift));
     }
   }
   for (unsigned cpu = 0; cpu < kProcessors; cpu++) check_cached(cached, cpu);
@@ -310,16 +331,16 @@ Outcome run(u64 seed, TlbCaching caching, unsigned steps) {
 
 TEST_CASE("no guest can tell a soft TLB from a walk at every access") {
   Outcome all;
-  for (u64 seed = 1; seed <= 150; seed++) {
-    const Outcome o = run(seed, TlbCaching::Full, 4000);
+  for (u64 seed = 1; seed <= 200; seed++) {
+    const Outcome o = run(seed, TlbCaching::Full, 2500);
     all.loads += o.loads;
     all.faults += o.faults;
     all.fast += o.fast;
   }
   MESSAGE("accesses ", all.loads, ", faults ", all.faults, ", loads that hit ", all.fast);
   // The test is only worth something while a good part of the accesses succeed and hit.
-  CHECK(all.faults < all.loads * 9 / 10);
-  CHECK(all.fast > all.loads / 50);
+  CHECK(all.faults < all.loads * 7 / 10);
+  CHECK(all.fast > all.loads / 20);
 }
 
 TEST_CASE("a soft TLB of one page gives the same results") {
