@@ -7,14 +7,10 @@
 
 #include "base/bits.h"
 #include "base/types.h"
+#include "mmu/physical_map.h"
 
 namespace callgate {
 
-class PhysicalMap;
-
-/// MAXPHYADDR, for CPUID leaf 8000_0008 and the MTRR masks. 40 bits (1 TiB) is what PSE-36 entries of 32-bit paging
-/// reach, so every paging mode can name every physical address; and a frame number fits in 32 bits with room to spare.
-constexpr unsigned kPhysicalBits = 40;
 constexpr unsigned kLinearBits = 48;
 
 /// True when bits 63 to 47 of a 64-bit linear address are equal.

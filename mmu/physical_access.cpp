@@ -9,6 +9,10 @@ namespace callgate {
 
 void PhysicalMap::read_bytes(u64 physical, std::span<u8> out, bool registers) {
   while (!out.empty()) {
+    if (physical >= kPhysicalEnd) {  // nothing from here on; the address does not wrap to 0
+      std::memset(out.data(), 0xFF, out.size());
+      return;
+    }
     // A copy: the target may change the map.
     const Piece p = find(physical);
     const u64 n = std::min<u64>(out.size(), p.end - physical);
@@ -28,7 +32,7 @@ void PhysicalMap::read_bytes(u64 physical, std::span<u8> out, bool registers) {
 }
 
 void PhysicalMap::write_bytes(u64 physical, std::span<const u8> data, bool registers) {
-  while (!data.empty()) {
+  while (!data.empty() && physical < kPhysicalEnd) {
     const Piece p = find(physical);
     u64 n = std::min<u64>(data.size(), p.end - physical);
     if (p.kind == Kind::Ram) {

@@ -10,7 +10,6 @@ namespace callgate {
 
 namespace {
 constexpr u64 kHighRam = u64{4} << 30;
-constexpr u64 kPhysicalEnd = u64{1} << kPhysicalBits;
 constexpr u64 kA20 = u64{1} << 20;
 
 u64 page_up(u64 size) { return (size + kPageMask) & ~kPageMask; }
@@ -146,7 +145,6 @@ void PhysicalMap::rebuild() {
 }
 
 PhysicalMap::Piece PhysicalMap::find(u64 physical) const {
-  if (physical >= kPhysicalEnd) return {kPhysicalEnd, ~u64{0}, Kind::Nothing, 0, nullptr, nullptr};
   const auto after = std::upper_bound(pieces_.begin(), pieces_.end(), physical,
                                       [](u64 address, const Piece& p) { return address < p.base; });
   return *(after - 1);
@@ -154,6 +152,7 @@ PhysicalMap::Piece PhysicalMap::find(u64 physical) const {
 
 PhysicalPage PhysicalMap::page_slow(u64 physical) const {
   const u64 base = physical & ~kPageMask;
+  if (base >= kPhysicalEnd) return {};
   const Piece p = find(base);
   if (p.end - base < kPageSize) return {};  // several things share the page
   if (p.kind == Kind::Rom) return {p.rom + (base - p.base), kNoFrame};

@@ -33,6 +33,11 @@ enum class RegionLayer : u8 {
 
 using RegionId = u32;
 
+/// MAXPHYADDR, for CPUID leaf 8000_0008 and the MTRR masks. 40 bits (1 TiB) is what PSE-36 entries of 32-bit paging
+/// reach, so every paging mode can name every physical address; and a frame number fits in 32 bits with room to spare.
+constexpr unsigned kPhysicalBits = 40;
+constexpr u64 kPhysicalEnd = u64{1} << kPhysicalBits;
+
 /// A 4 KiB page of the physical address space that can be accessed through a pointer.
 struct PhysicalPage {
   u8* host = nullptr;    ///< its first byte; nullptr: not plain memory, use bus_read and bus_write
@@ -140,6 +145,7 @@ class PhysicalMap final : public DmaMemory {
   };
 
   PhysicalPage page_slow(u64 physical) const;
+  /// The piece at `physical`, which is below kPhysicalEnd.
   Piece find(u64 physical) const;
   void rebuild();
   void layout_changed();
