@@ -9,7 +9,8 @@ namespace callgate {
 
 namespace {
 
-constexpr u32 kPciInterrupts = 0xFu << 16;  // inputs 16 to 19 of the I/O APIC: PIRQ A to D, active low
+// Inputs of the I/O APIC that are active low: 16 to 19 are PIRQ A to D, 20 to 23 the HPET's.
+constexpr u32 kActiveLow = 0xFFu << 16;
 
 CpuModel make_model(const MachineConfig& config) {
   CpuModel model;
@@ -60,7 +61,7 @@ Board::Board(const MachineConfig& config, std::unique_ptr<Ram> ram, Log& machine
       memory(std::move(ram), kPciHole),
       decoded(memory),
       ports(log),
-      io_apic(apic_bus, log, kPciInterrupts),
+      io_apic(apic_bus, log, kActiveLow),
       processors([&] {
         std::vector<std::unique_ptr<Processor>> list;
         for (unsigned i = 0; i < config.cpus; i++) list.push_back(std::make_unique<Processor>(i, *this, model));
@@ -84,9 +85,10 @@ Board::Board(const MachineConfig& config, std::unique_ptr<Ram> ram, Log& machine
         return list;
       }()),
       a20([this](bool passes) { memory.set_a20(passes); }),
-      pit(clock, isa[0]->input()),
+      hpet(clock, {&io_apic.line(20), &io_apic.line(21), &io_apic.line(22), &io_apic.line(23)}, isa[0]->input(), isa[8]->input(), log),
+      pit(clock, hpet.pit_input()),
       system_control_b(clock, pit),
-      rtc(clock, isa[8]->input(), config.rtc_start),
+      rtc(clock, hpet.rtc_input(), config.rtc_start),
       com1(clock, isa[4]->input(), serial_sink),
       keyboard(clock, isa[1]->input(), isa[12]->input(), a20, *this),
       port92(a20, *this),
@@ -105,13 +107,25 @@ Board::Board(const MachineConfig& config, std::unique_ptr<Ram> ram, Log& machine
   pci.attach(0, 0, host_bridge);
   pci.attach(1, 0, isa_bridge);
   fill_fw_cfg();
+  order_timers();
   map_devices();
   reset();
+}
+
+// Alarms of one moment fire in this order, whatever the order in which they were armed.
+void Board::order_timers() {
+  u32 order = 0;
+  for (Timer* timer : {&pit.timer(), &rtc.timer(), &com1.timer(), &keyboard.timer()}) timer->order = order++;
+  acpi_pm.set_timer_order(order++);
+  hpet.set_timer_order(order);
+  order += Hpet::kTimers;
+  for (auto& p : processors) p->apic.set_timer_order(order++);
 }
 
 void Board::map_devices() {
   memory.map_mmio(kVgaHole, kVgaHoleSize, nullptr);
   memory.map_mmio(kIoApicDefaultAddress, kPageSize, &io_apic);
+  memory.map_mmio(kHpetDefaultAddress, 1024, &hpet);
   ports.map(0x20, 2, pic.master_ports());
   ports.map(0xA0, 2, pic.slave_ports());
   ports.map(0x4D0, 2, pic.elcr_ports());
@@ -147,7 +161,8 @@ void Board::write_firmware_tables() {
   acpi.address = kFirmwareArea;
   acpi.apic_ids.clear();
   for (const auto& p : processors) acpi.apic_ids.push_back(p->apic.id());
-  acpi.hpet_address = 0;
+  acpi.hpet_address = kHpetDefaultAddress;
+  acpi.hpet_id = kHpetId;
   acpi.pm_base = kPmBase;
   acpi.sci_irq = kSciIrq;
   acpi.i8042 = true;
@@ -180,6 +195,7 @@ void Board::reset() {
   power = {};
   io_apic.reset();
   pic.reset();
+  hpet.reset();
   pit.reset();
   system_control_b.reset();
   rtc.reset();
@@ -200,6 +216,7 @@ void Board::reset() {
   }
   processors[0]->apic.enter_virtual_wire_mode();
   memory.set_a20(true);
+  pic.elcr_ports().write(1, 1, 0x0E);  // IRQ 9 to 11, the SCI and the PIRQs, are level-triggered
   write_firmware_tables();
 }
 
@@ -225,6 +242,7 @@ void Board::sync(StateIo& io) {
   io_apic.sync(io);
   pic.sync(io);
   a20.sync(io);
+  hpet.sync(io);
   pit.sync(io);
   system_control_b.sync(io);
   rtc.sync(io);

@@ -13,6 +13,7 @@
 #include "devices/acpi_pm.h"
 #include "devices/debug_ports.h"
 #include "devices/fw_cfg.h"
+#include "devices/hpet.h"
 #include "devices/i8042.h"
 #include "devices/io_apic.h"
 #include "devices/isa_irq.h"
@@ -38,7 +39,6 @@ namespace callgate {
 constexpr u64 kPciHole = 0xC000'0000;       ///< RAM below 4 GiB ends here at the latest
 constexpr u64 kVgaHole = 0xA'0000, kVgaHoleSize = 0x2'0000;
 constexpr u64 kFirmwareArea = 0xE'0000, kFirmwareAreaSize = 0x2'0000;  ///< ACPI tables; reserved in the memory map
-constexpr u64 kHpetAddress = 0xFED0'0000;
 constexpr u16 kPmBase = 0x600;
 constexpr unsigned kSciIrq = 9;
 constexpr std::array<u8, 4> kPirqIsa = {10, 11, 10, 11};  ///< 8259 inputs of PIRQ A to D, as firmware routes them
@@ -126,6 +126,7 @@ class Board final : public PowerControl {
   std::vector<std::unique_ptr<IsaIrq>> isa_wire;    ///< the 16 ISA interrupts: to the 8259s and to the I/O APIC
   std::vector<std::unique_ptr<WiredOr>> isa;        ///< who pulls them; give a device isa[n]->input()
   A20Gate a20;
+  Hpet hpet;
   Pit8254 pit;
   SystemControlB system_control_b;
   RtcCmos rtc;
@@ -160,6 +161,7 @@ class Board final : public PowerControl {
   void attention();
 
  private:
+  void order_timers();
   void map_devices();
   void write_firmware_tables();
   void fill_fw_cfg();
