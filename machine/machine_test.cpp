@@ -1,0 +1,130 @@
+#include "machine/machine.h"
+
+#include <doctest/doctest.h>
+
+#include <string>
+
+using namespace callgate;
+
+namespace {
+
+/// A Multiboot 1 kernel whose code starts at 1 MiB: a flat binary with the address fields.
+boot::BootInputs small_kernel(const Machine& machine, std::vector<u8> code) {
+  constexpr u32 kLoad = 0x10'0000, kFlags = 1u << 16, kMagic = 0x1BADB002;
+  std::vector<u8> image;
+  const auto put = [&](u32 v) {
+    for (unsigned i = 0; i < 4; i++) image.push_back(static_cast<u8>(v >> 8 * i));
+  };
+  for (const u32 v : {kMagic, kFlags, 0u - kMagic - kFlags, kLoad, kLoad, 0u, 0u, kLoad + 32}) put(v);
+  image.insert(image.end(), code.begin(), code.end());
+  boot::BootInputs inputs;
+  inputs.kernel = {"small kernel", image, ""};
+  inputs.memory = machine.memory_map();
+  return inputs;
+}
+
+std::unique_ptr<Machine> machine_with(std::vector<u8> code, MachineConfig config = {.ram_bytes = 16 << 20}) {
+  auto machine = Machine::create(config);
+  REQUIRE(machine.has_value());
+  const auto loaded = (*machine)->load(small_kernel(**machine, std::move(code)));
+  REQUIRE_MESSAGE(loaded.has_value(), (loaded ? "" : loaded.error().message));
+  return std::move(*machine);
+}
+
+// mov dx, 0x3f8; mov al, 'H'; out dx, al; mov al, 'i'; out dx, al; mov al, 21; out 0xf4, al
+const std::vector<u8> kHello = {0x66, 0xBA, 0xF8, 0x03, 0xB0, 'H', 0xEE, 0xB0, 'i', 0xEE, 0xB0, 21, 0xE6, 0xF4, 0xEB, 0xFE};
+// inc eax; jmp back
+const std::vector<u8> kCount = {0x40, 0xEB, 0xFD};
+
+}  // namespace
+
+TEST_CASE("a guest writes to its serial line and ends the run with its own code") {
+  auto m = machine_with(kHello);
+  std::string text;
+  m->on_serial([&](std::span<const u8> bytes) { text.append(reinterpret_cast<const char*>(bytes.data()), bytes.size()); });
+  const Stop stop = m->run();
+  CHECK(stop.reason == StopReason::DebugExit);
+  CHECK(stop.code == (21 << 1 | 1));
+  CHECK(text == "Hi");
+}
+
+TEST_CASE("a run stops at exactly the count it was given, and a step is one instruction") {
+  auto m = machine_with(kCount);
+  CHECK(m->run({.until_count = 1001}).reason == StopReason::CountReached);
+  CHECK(m->count() == 1001);
+  const u64 rip = m->cpu_state(0).rip;
+  m->step();
+  CHECK(m->count() == 1002);
+  CHECK(m->cpu_state(0).rip != rip);
+}
+
+TEST_CASE("several machines in one process don't touch each other") {
+  auto a = machine_with(kCount);
+  auto b = machine_with(kCount);
+  a->run({.until_count = 500});
+  for (u64 n = 10; n <= 500; n += 10) b->run({.until_count = n});
+  CHECK(a->hash() == b->hash());
+  a->run({.until_count = 501});
+  CHECK(a->hash() != b->hash());
+}
+
+TEST_CASE("looking at the hash changes nothing") {
+  auto a = machine_with(kCount);
+  auto b = machine_with(kCount);
+  for (u64 n = 1; n <= 300; n++) {
+    a->run({.until_count = n});
+    a->hash();
+  }
+  b->run({.until_count = 300});
+  CHECK(a->hash() == b->hash());
+}
+
+TEST_CASE("a saved machine goes on in another one as if nothing had happened") {
+  auto a = machine_with(kCount);
+  a->run({.until_count = 777});
+  const auto saved = a->save();
+  auto b = Machine::create({.ram_bytes = 16 << 20}).value();
+  REQUIRE(b->restore(saved).has_value());
+  CHECK(b->save() == saved);
+  CHECK(a->hash() == b->hash());
+  a->run({.until_count = 2000});
+  b->run({.until_count = 2000});
+  CHECK(a->hash() == b->hash());
+}
+
+TEST_CASE("a damaged saved state is refused with a sentence") {
+  auto a = machine_with(kCount);
+  auto saved = a->save();
+  saved.resize(saved.size() / 2);
+  auto b = Machine::create({.ram_bytes = 16 << 20}).value();
+  const auto r = b->restore(saved);
+  REQUIRE_FALSE(r.has_value());
+  CHECK(r.error().message.find("damaged") != std::string::npos);
+}
+
+TEST_CASE("a halted processor with interrupts off ends the run") {
+  auto m = machine_with({0xFA, 0xF4});  // cli; hlt
+  CHECK(m->run().reason == StopReason::Halted);
+}
+
+TEST_CASE("a triple fault ends the run, and the report tells the chain") {
+  auto m = machine_with({0x0F, 0x0B});  // ud2 with an empty IDT
+  CHECK(m->run().reason == StopReason::TripleFault);
+  const std::string report = m->fault_report(0);
+  CHECK(report.find("#UD") != std::string::npos);
+  CHECK(report.find("#DF") != std::string::npos);
+  CHECK(report.find("ud2") != std::string::npos);
+}
+
+TEST_CASE("a configuration that makes no sense is refused with a sentence") {
+  CHECK_FALSE(Machine::create({.ram_bytes = 12345}).has_value());
+  CHECK_FALSE(Machine::create({.ram_bytes = 16 << 20, .cpus = 0}).has_value());
+  CHECK_FALSE(Machine::create({.ram_bytes = 16 << 20, .cpu_model = "z80"}).has_value());
+}
+
+TEST_CASE("physical memory outside RAM can't be read") {
+  auto m = machine_with(kCount);
+  u8 byte = 0;
+  CHECK(m->read_physical(0x10'0000, {&byte, 1}));
+  CHECK_FALSE(m->read_physical(0xD000'0000, {&byte, 1}));
+}
