@@ -14,7 +14,8 @@ constexpr u64 kCr3NoFlush = u64{1} << 63;  // SDM 3A 4.10.4.1: with PCIDE, "do n
 bool pae_paging(u64 cr0, u64 cr4, u64 efer) { return (cr0 & kCr0Pg) && (cr4 & kCr4Pae) && !(efer & kEferLma); }
 
 void load_pdptes_or_fault(Cpu& c, u64 cr3) {
-  if (!load_pdptes(c, cr3)) raise(Vector::GP, 0, "a PAE page-directory-pointer entry at {0:#x} has reserved bits set", cr3);
+  if (!load_pdptes(c, cr3))
+    raise(Vector::GP, 0, "a PAE page-directory-pointer entry at {0:#x} has reserved bits set", cr3);
 }
 
 }  // namespace
@@ -129,11 +130,21 @@ void mov_from_cr(Cpu& c, const Insn& i) {
   require_ring0(c);
   u64 value = 0;
   switch (i.reg) {
-    case 0: value = c.s.cr0; break;
-    case 2: value = c.s.cr2; break;
-    case 3: value = c.s.cr3; break;
-    case 4: value = c.s.cr4; break;
-    default: value = c.platform.task_priority(); break;
+    case 0:
+      value = c.s.cr0;
+      break;
+    case 2:
+      value = c.s.cr2;
+      break;
+    case 3:
+      value = c.s.cr3;
+      break;
+    case 4:
+      value = c.s.cr4;
+      break;
+    default:
+      value = c.platform.task_priority();
+      break;
   }
   if (c.bits64())
     c.set_gpr<u64>(i.rm, value);
@@ -146,10 +157,18 @@ void mov_to_cr(Cpu& c, const Insn& i) {
   require_ring0(c);
   const u64 value = c.bits64() ? c.s.gpr[i.rm] : static_cast<u32>(c.s.gpr[i.rm]);
   switch (i.reg) {
-    case 0: write_cr0(c, value); break;
-    case 2: c.s.cr2 = value; break;
-    case 3: write_cr3(c, value); break;
-    case 4: write_cr4(c, value); break;
+    case 0:
+      write_cr0(c, value);
+      break;
+    case 2:
+      c.s.cr2 = value;
+      break;
+    case 3:
+      write_cr3(c, value);
+      break;
+    case 4:
+      write_cr4(c, value);
+      break;
     default:
       if (value > 15) raise(Vector::GP, 0, "CR8 := {0:#x} sets reserved bits", value);
       c.platform.set_task_priority(static_cast<u8>(value));

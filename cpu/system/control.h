@@ -1,5 +1,5 @@
-// Control registers: the checks and the mode changes behind MOV to CR0, CR3, CR4 and EFER. The task switch and the loader
-// use them too. Refuses to know how paging translates: it only fills PDPTEs. Ref: SDM 3A, Control Registers.
+// Control registers: the checks and the mode changes behind MOV to CR0, CR3, CR4 and EFER. The task switch and the
+// loader use them too. Refuses to know how paging translates: it only fills PDPTEs. Ref: SDM 3A, Control Registers.
 #pragma once
 
 #include "cpu/cpu.h"

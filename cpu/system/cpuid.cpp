@@ -108,18 +108,18 @@ CpuidLeaf signature(const CpuModel& model, unsigned index, bool osxsave) {
   return r;
 }
 
-/// Deterministic cache parameters. Not what is emulated (there is no cache), but what software draws conclusions from: a big
-/// last level keeps the C library's memcpy at REP MOVSB instead of loops of non-temporal stores.
+/// Deterministic cache parameters. Not what is emulated (there is no cache), but what software draws conclusions from:
+/// a big last level keeps the C library's memcpy at REP MOVSB instead of loops of non-temporal stores.
 CpuidLeaf cache(const CpuModel& model, u32 subleaf) {
   struct Cache {
     u32 type, level, ways, sets;
     bool shared;
   };
   constexpr Cache kCaches[] = {
-      {1, 1, 8, 64, false},      // 32 KiB of data
-      {2, 1, 8, 64, false},      // 32 KiB of instructions
-      {3, 2, 16, 1024, false},   // 1 MiB
-      {3, 3, 16, 32768, true},   // 32 MiB
+      {1, 1, 8, 64, false},     // 32 KiB of data
+      {2, 1, 8, 64, false},     // 32 KiB of instructions
+      {3, 2, 16, 1024, false},  // 1 MiB
+      {3, 3, 16, 32768, true},  // 32 MiB
   };
   if (subleaf >= std::size(kCaches)) return {};
   const Cache& k = kCaches[subleaf];
@@ -166,16 +166,36 @@ CpuidLeaf cpuid(const CpuModel& model, unsigned index, u32 leaf, u32 subleaf, bo
 
   CpuidLeaf r;
   switch (leaf) {
-    case 0: r = {kLastBasicLeaf, text_word("GenuineIntel", 0), text_word("GenuineIntel", 8), text_word("GenuineIntel", 4)}; break;
-    case 1: r = signature(model, index, osxsave); break;
-    case 2: r.eax = 0xFF01; break;  // "see leaf 4"
-    case 4: r = cache(model, subleaf); break;
-    case 5: r.eax = r.ebx = kCacheLine; break;  // the monitored line, for who enables MONITOR
-    case 0xB: r = topology(model, index, subleaf); break;
-    case 0xD: r = extended_state(model, subleaf); break;
-    case 0x15: r = {1, 1, kTscMhz * 1000000, 0}; break;  // TSC = crystal; the local APIC's timer counts the crystal too
-    case 0x16: r = {kTscMhz, kTscMhz, 100, 0}; break;
-    case 0x80000000: r.eax = kLastExtendedLeaf; break;
+    case 0:
+      r = {kLastBasicLeaf, text_word("GenuineIntel", 0), text_word("GenuineIntel", 8), text_word("GenuineIntel", 4)};
+      break;
+    case 1:
+      r = signature(model, index, osxsave);
+      break;
+    case 2:
+      r.eax = 0xFF01;
+      break;  // "see leaf 4"
+    case 4:
+      r = cache(model, subleaf);
+      break;
+    case 5:
+      r.eax = r.ebx = kCacheLine;
+      break;  // the monitored line, for who enables MONITOR
+    case 0xB:
+      r = topology(model, index, subleaf);
+      break;
+    case 0xD:
+      r = extended_state(model, subleaf);
+      break;
+    case 0x15:
+      r = {1, 1, kTscMhz * 1000000, 0};
+      break;  // TSC = crystal; the local APIC's timer counts the crystal too
+    case 0x16:
+      r = {kTscMhz, kTscMhz, 100, 0};
+      break;
+    case 0x80000000:
+      r.eax = kLastExtendedLeaf;
+      break;
     case 0x80000002:
     case 0x80000003:
     case 0x80000004: {
@@ -183,9 +203,14 @@ CpuidLeaf cpuid(const CpuModel& model, unsigned index, u32 leaf, u32 subleaf, bo
       r = {text_word(kBrand, at), text_word(kBrand, at + 4), text_word(kBrand, at + 8), text_word(kBrand, at + 12)};
       break;
     }
-    case 0x80000006: r.ecx = 1024u << 16 | 8u << 12 | kCacheLine; break;  // the second level again: 1 MiB, 16 ways
-    case 0x80000008: r.eax = kPhysicalBits | kLinearBits << 8; break;
-    default: break;
+    case 0x80000006:
+      r.ecx = 1024u << 16 | 8u << 12 | kCacheLine;
+      break;  // the second level again: 1 MiB, 16 ways
+    case 0x80000008:
+      r.eax = kPhysicalBits | kLinearBits << 8;
+      break;
+    default:
+      break;
   }
   if (leaf != 7 || subleaf == 0) add_features(leaf, r);
   return r;

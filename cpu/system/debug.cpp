@@ -6,8 +6,8 @@ namespace callgate {
 
 namespace {
 
-constexpr u32 kDr6Writable = 0xE00F;       // B0 to B3, BD, BS, BT
-constexpr u32 kDr7Writable = 0xFFFF23FF;   // without the fixed bit 10 and the reserved 11, 12, 14, 15
+constexpr u32 kDr6Writable = 0xE00F;      // B0 to B3, BD, BS, BT
+constexpr u32 kDr7Writable = 0xFFFF23FF;  // without the fixed bit 10 and the reserved 11, 12, 14, 15
 constexpr unsigned kBreakpoints = 4;
 
 bool enabled(u64 dr7, unsigned n) { return dr7 >> (2 * n) & 3; }

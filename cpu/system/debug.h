@@ -7,9 +7,9 @@
 namespace callgate {
 
 // DR6.
-constexpr u32 kDr6Bd = 1u << 13;     ///< a debug register was accessed while DR7.GD was set
-constexpr u32 kDr6Bs = 1u << 14;     ///< single step
-constexpr u32 kDr6Bt = 1u << 15;     ///< task switch with the T bit
+constexpr u32 kDr6Bd = 1u << 13;       ///< a debug register was accessed while DR7.GD was set
+constexpr u32 kDr6Bs = 1u << 14;       ///< single step
+constexpr u32 kDr6Bt = 1u << 15;       ///< task switch with the T bit
 constexpr u32 kDr6Fixed = 0xFFFF0FF0;  ///< bits that read as ones
 // DR7.
 constexpr u32 kDr7Gd = 1u << 13;
@@ -41,7 +41,8 @@ constexpr u64 kDebugctlBtf = 2;
 /// After an instruction that began with TF set completed: true when it ends in a single-step trap.
 bool single_step_traps(const Cpu& c, const Insn& i);
 
-/// Delivering #DB: moves the bits of a pending trap into DR6 and clears DR7.GD and BTF. BS is in the bits when it stepped.
+/// Delivering #DB: moves the bits of a pending trap into DR6 and clears DR7.GD and BTF. BS is in the bits when it
+/// stepped.
 void take_debug_trap(Cpu& c, u32 dr6_bits);
 
 }  // namespace callgate

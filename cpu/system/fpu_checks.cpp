@@ -11,8 +11,8 @@ namespace callgate {
 void check_pending_x87(Cpu& c) {
   if (!x87_exception_pending(c.s.x87)) [[likely]]
     return;
-  // With CR0.NE clear the board has seen FERR# already; its interrupt comes or is masked, and the processor goes on as if
-  // IGNNE# were asserted.
+  // With CR0.NE clear the board has seen FERR# already; its interrupt comes or is masked, and the processor goes on as
+  // if IGNNE# were asserted.
   if (c.s.cr0 & kCr0Ne) raise_plain(Vector::MF, "a pending x87 exception (status {0:#x})", x87_status_word(c.s.x87));
 }
 

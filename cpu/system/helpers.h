@@ -1,4 +1,5 @@
-// The system instructions that are one C++ function each, called by every engine (CG_HELPER rows of cpu/table/system.cpp).
+// The system instructions that are one C++ function each, called by every engine (CG_HELPER rows of
+// cpu/table/system.cpp).
 #pragma once
 
 #include "cpu/value_builder.h"

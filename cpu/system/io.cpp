@@ -7,7 +7,7 @@
 namespace callgate {
 
 namespace {
-constexpr u64 kIoMapBase = 0x66;         // SDM 3A, 32-Bit Task-State Segment: the offset of the I/O map; the 64-bit TSS too
+constexpr u64 kIoMapBase = 0x66;  // SDM 3A, 32-Bit Task-State Segment: the offset of the I/O map; the 64-bit TSS too
 constexpr u32 kSmallestTssLimit = 0x67;
 }  // namespace
 
@@ -18,9 +18,11 @@ void check_io_permission(Cpu& c, u16 port, unsigned size) {
   if (tss.unusable() || (type != kTssAvailable && type != kTssBusy) || tss.limit < kSmallestTssLimit)
     raise(Vector::GP, 0, "port {0:#x} at CPL {1}: the TSS has no I/O permission bitmap", port, c.cpl());
   const u32 map = c.load_linear<u16>(system_linear(c, tss.base, kIoMapBase), true);
-  // Two bytes are always read, so that an access over a byte's end needs no second look: the bitmap ends in a byte of ones.
+  // Two bytes are always read, so that an access over a byte's end needs no second look: the bitmap ends in a byte of
+  // ones.
   const u32 byte = map + port / 8u;
-  if (byte + 1 > tss.limit) raise(Vector::GP, 0, "port {0:#x} at CPL {1}: beyond the I/O permission bitmap", port, c.cpl());
+  if (byte + 1 > tss.limit)
+    raise(Vector::GP, 0, "port {0:#x} at CPL {1}: beyond the I/O permission bitmap", port, c.cpl());
   const u32 denied = c.load_linear<u16>(system_linear(c, tss.base, byte), true) >> (port & 7) & low_mask(size);
   if (denied) raise(Vector::GP, 0, "port {0:#x} at CPL {1}: denied by the I/O permission bitmap", port, c.cpl());
 }

@@ -131,31 +131,55 @@ u64 read_msr(Cpu& c, u32 index) {
   if (is_variable_mtrr(index)) return m.mtrr_variable[index - kMtrrVariable];
   if (const int n = fixed_mtrr(index); n >= 0) return m.mtrr_fixed[n];
   switch (index) {
-    case kTimeStampCounter: return time_stamp_counter(c);
-    case kPlatformId: return 0;
-    case kTscAdjust: return m.tsc_adjust;
-    case kBiosSignature: return kMicrocodeRevision;
-    case kMtrrCap: return kMtrrCapValue;
-    case kArchCapabilities: return kArchCapabilitiesValue;
-    case kSysenterCs: return m.sysenter_cs;
-    case kSysenterEsp: return m.sysenter_esp;
-    case kSysenterEip: return m.sysenter_eip;
+    case kTimeStampCounter:
+      return time_stamp_counter(c);
+    case kPlatformId:
+      return 0;
+    case kTscAdjust:
+      return m.tsc_adjust;
+    case kBiosSignature:
+      return kMicrocodeRevision;
+    case kMtrrCap:
+      return kMtrrCapValue;
+    case kArchCapabilities:
+      return kArchCapabilitiesValue;
+    case kSysenterCs:
+      return m.sysenter_cs;
+    case kSysenterEsp:
+      return m.sysenter_esp;
+    case kSysenterEip:
+      return m.sysenter_eip;
     case kMcgCap:
-    case kMcgStatus: return 0;  // no banks: nothing in here breaks
-    case kMiscEnable: return m.misc_enable | kMiscEnableReadOnly;
-    case kDebugctl: return m.debugctl;
-    case kPat: return m.pat;
-    case kMtrrDefType: return m.mtrr_def_type;
-    case kEfer: return m.efer;
-    case kStar: return m.star;
-    case kLstar: return m.lstar;
-    case kCstar: return m.cstar;
-    case kSfmask: return m.sfmask;
-    case kFsBase: return c.s.seg[FS].base;
-    case kGsBase: return c.s.seg[GS].base;
-    case kKernelGsBase: return m.kernel_gs_base;
-    case kTscAux: return m.tsc_aux;
-    default: no_such_register(c, index);
+    case kMcgStatus:
+      return 0;  // no banks: nothing in here breaks
+    case kMiscEnable:
+      return m.misc_enable | kMiscEnableReadOnly;
+    case kDebugctl:
+      return m.debugctl;
+    case kPat:
+      return m.pat;
+    case kMtrrDefType:
+      return m.mtrr_def_type;
+    case kEfer:
+      return m.efer;
+    case kStar:
+      return m.star;
+    case kLstar:
+      return m.lstar;
+    case kCstar:
+      return m.cstar;
+    case kSfmask:
+      return m.sfmask;
+    case kFsBase:
+      return c.s.seg[FS].base;
+    case kGsBase:
+      return c.s.seg[GS].base;
+    case kKernelGsBase:
+      return m.kernel_gs_base;
+    case kTscAux:
+      return m.tsc_aux;
+    default:
+      no_such_register(c, index);
   }
 }
 
@@ -174,10 +198,15 @@ void write_msr(Cpu& c, u32 index, u64 value) {
     return;
   }
   switch (index) {
-    case kTimeStampCounter: return set_tsc_adjust(c, value - c.platform.now());
-    case kTscAdjust: return set_tsc_adjust(c, value);
-    case kBiosSignature: return;  // software clears it before it asks CPUID for the revision
-    case kSysenterCs: m.sysenter_cs = value; return;
+    case kTimeStampCounter:
+      return set_tsc_adjust(c, value - c.platform.now());
+    case kTscAdjust:
+      return set_tsc_adjust(c, value);
+    case kBiosSignature:
+      return;  // software clears it before it asks CPUID for the revision
+    case kSysenterCs:
+      m.sysenter_cs = value;
+      return;
     case kSysenterEsp:
       require_canonical(index, value);
       m.sysenter_esp = value;
@@ -186,7 +215,8 @@ void write_msr(Cpu& c, u32 index, u64 value) {
       require_canonical(index, value);
       m.sysenter_eip = value;
       return;
-    case kMcgStatus: return require(value == 0, index, value);
+    case kMcgStatus:
+      return require(value == 0, index, value);
     case kMiscEnable:
       value &= ~kMiscEnableReadOnly;
       require(!(value & ~(kMiscEnableFastStrings | kMiscEnableMonitor)), index, value);
@@ -204,8 +234,11 @@ void write_msr(Cpu& c, u32 index, u64 value) {
       require(!(value & ~u64{0xCFF}) && is_mtrr_type(value & 0xFF), index, value);
       m.mtrr_def_type = value;
       return;
-    case kEfer: return write_efer(c, value);
-    case kStar: m.star = value; return;
+    case kEfer:
+      return write_efer(c, value);
+    case kStar:
+      m.star = value;
+      return;
     case kLstar:
       require_canonical(index, value);
       m.lstar = value;
@@ -237,8 +270,10 @@ void write_msr(Cpu& c, u32 index, u64 value) {
     case kPlatformId:
     case kMtrrCap:
     case kArchCapabilities:
-    case kMcgCap: raise(Vector::GP, 0, "MSR {0:#x} is read-only", index);
-    default: no_such_register(c, index);
+    case kMcgCap:
+      raise(Vector::GP, 0, "MSR {0:#x} is read-only", index);
+    default:
+      no_such_register(c, index);
   }
 }
 

@@ -1,5 +1,5 @@
-// Descriptor-table registers, and the invalidations, which have no work to do: the soft TLB is coherent with the guest's
-// page tables, so only their operands are checked.
+// Descriptor-table registers, and the invalidations, which have no work to do: the soft TLB is coherent with the
+// guest's page tables, so only their operands are checked.
 #include "cpu/system/helpers.h"
 
 namespace callgate::helpers {
@@ -13,18 +13,18 @@ TableRegister load_table(Cpu& c, const Insn& i, const char* name) {
   TableRegister r{load_as<u32>(image + 2), load_as<u16>(image)};
   if (wide) {
     r.base = load_as<u64>(image + 2);
-    if (!is_canonical(r.base)) raise(Vector::GP, 0, "{0:c}DTR := a base of {1:#x} that is not canonical", *name, r.base);
+    if (!is_canonical(r.base))
+      raise(Vector::GP, 0, "{0:c}DTR := a base of {1:#x} that is not canonical", *name, r.base);
   } else if (i.width == 2) {
     r.base &= 0xFFFFFF;
   }
   return r;
 }
 
-/// DEVIATION: with a 16-bit operand size the manual has the base's byte 3 stored as zero; processors since the 386 store
-/// all 32 bits, and so do we.
+/// DEVIATION: with a 16-bit operand size the manual has the base's byte 3 stored as zero; processors since the 386
+/// store all 32 bits, and so do we.
 void store_table(Cpu& c, const Insn& i, const TableRegister& r, const char* name) {
-  if ((c.s.cr4 & kCr4Umip) && c.cpl() != 0)
-    raise(Vector::GP, 0, "S{0:c}DT at CPL {1} with CR4.UMIP", *name, c.cpl());
+  if ((c.s.cr4 & kCr4Umip) && c.cpl() != 0) raise(Vector::GP, 0, "S{0:c}DT at CPL {1} with CR4.UMIP", *name, c.cpl());
   u8 image[10];
   store_as<u16>(image, r.limit);
   store_as<u64>(image + 2, r.base);

@@ -10,7 +10,8 @@ namespace {
 using fp::F80;
 using Binary = F80 (*)(F80, F80, fp::Env&);
 
-/// D8 and DC: ST(0) or ST(i) is the destination; DA, DE, and DC with memory: an operand of that size. DE with registers pops.
+/// D8 and DC: ST(0) or ST(i) is the destination; DA, DE, and DC with memory: an operand of that size. DE with registers
+/// pops.
 void arithmetic(Cpu& c, const Insn& i, Binary op, bool reversed) {
   X87Unit u(c, i);
   const bool to_sti = !i.is_memory && i.opcode != 0xD8;
@@ -28,9 +29,15 @@ void arithmetic(Cpu& c, const Insn& i, Binary op, bool reversed) {
   F80 result = reversed ? op(b, a, u.env) : op(a, b, u.env);
   if (operand.denormal) {
     fp::Env as_denormal = X87Unit::environment(u.x);
-    if (reversed) op(kDenormalF80, a, as_denormal);
-    else op(a, kDenormalF80, as_denormal);
+    if (reversed)
+      op(kDenormalF80, a, as_denormal);
+    else
+      op(a, kDenormalF80, as_denormal);
     u.env.flags |= as_denormal.flags & fp::kDenormal;
+    if (!fp::writes_register(as_denormal)) {  // found before the computation: of that nothing is reported then
+      u.env.flags = as_denormal.flags;
+      u.env.rounded_up = false;
+    }
   }
   u.finish(destination, result, pops);
 }
@@ -49,14 +56,17 @@ void unary(Cpu& c, const Insn& i, Op op) {
 
 void remainder(Cpu& c, const Insn& i, fp::Remainder (*op)(F80, F80, fp::Env&)) {
   X87Unit u(c, i);
-  u.set_codes(0);
+  u.x.status = static_cast<u16>(u.x.status & ~kX87C2);
   if (u.empty(0) || u.empty(1)) {
     if (u.underflow()) return u.finish(0, fp::kF80Indefinite);
     return u.commit();
   }
   const fp::Remainder r = op(u.st(0), u.st(1), u.env);
   u.env.rounded_up = r.quotient & 1;
-  u.set_codes(static_cast<u16>((r.partial ? kX87C2 : 0) | (r.quotient & 2 ? kX87C3 : 0) | (r.quotient & 4 ? kX87C0 : 0)));
+  const fp::Class k = fp::classify(r.value);
+  if (fp::writes_register(u.env) && k != fp::Class::NaN)  // else there is no quotient, and C0 and C3 stay
+    u.set_codes(
+        static_cast<u16>((r.partial ? kX87C2 : 0) | (r.quotient & 2 ? kX87C3 : 0) | (r.quotient & 4 ? kX87C0 : 0)));
   u.finish(0, r.value);
 }
 

@@ -14,36 +14,41 @@ constexpr u16 kUnordered = kX87C3 | kX87C2 | kX87C0;
 
 u16 codes_of(Relation r) {
   switch (r) {
-    case Relation::Less: return kX87C0;
-    case Relation::Equal: return kX87C3;
-    case Relation::Greater: return 0;
-    case Relation::Unordered: break;
+    case Relation::Less:
+      return kX87C0;
+    case Relation::Equal:
+      return kX87C3;
+    case Relation::Greater:
+      return 0;
+    case Relation::Unordered:
+      break;
   }
   return kUnordered;
 }
 
 u32 flags_of(Relation r) {
   switch (r) {
-    case Relation::Less: return kCF;
-    case Relation::Equal: return kZF;
-    case Relation::Greater: return 0;
-    case Relation::Unordered: break;
+    case Relation::Less:
+      return kCF;
+    case Relation::Equal:
+      return kZF;
+    case Relation::Greater:
+      return 0;
+    case Relation::Unordered:
+      break;
   }
   return kZF | kPF | kCF;
 }
 
-/// Sets what says the relation and pops, unless an unmasked exception forbids it.
-template <class Set>
-void finish(X87Unit& u, Relation r, unsigned pops, Set set) {
-  if (fp::writes_register(u.env)) {
-    set(r);
+/// Pops, unless an unmasked exception forbids it. DEVIATION: the manual leaves the condition codes alone for an
+/// unmasked exception; processors set them (to "unordered" for an empty register), and so do we.
+void finish(X87Unit& u, unsigned pops) {
+  if (fp::writes_register(u.env))
     for (; pops != 0; pops--) u.pop();
-  }
   u.commit();
 }
 
 void compare_with(X87Unit& u, const X87Operand& operand, bool other_empty, bool quiet, unsigned pops) {
-  const auto set = [&](Relation r) { u.set_codes(codes_of(r)); };
   Relation r = Relation::Unordered;
   if (u.empty(0) || other_empty) {
     u.underflow();
@@ -55,7 +60,8 @@ void compare_with(X87Unit& u, const X87Operand& operand, bool other_empty, bool 
       u.env.flags |= as_denormal.flags & fp::kDenormal;
     }
   }
-  finish(u, r, pops, set);
+  u.set_codes(codes_of(r));
+  finish(u, pops);
 }
 
 void compare_registers(Cpu& c, const Insn& i, bool quiet, unsigned pops) {
@@ -72,9 +78,13 @@ void compare_any(Cpu& c, const Insn& i, unsigned pops) {
 void compare_to_flags(Cpu& c, const Insn& i, bool quiet, unsigned pops) {
   X87Unit u(c, i);
   Relation r = Relation::Unordered;
-  if (u.empty(0) || u.empty(u.sti())) u.underflow();
-  else r = fp::compare(u.st(0), u.st(u.sti()), quiet, u.env);
-  finish(u, r, pops, [&](Relation relation) { c.s.flags.set_arithmetic(flags_of(relation)); });
+  if (u.empty(0) || u.empty(u.sti()))
+    u.underflow();
+  else
+    r = fp::compare(u.st(0), u.st(u.sti()), quiet, u.env);
+  if (u.stack_ok()) u.keep_c1();
+  c.s.flags.set_arithmetic(flags_of(r));
+  finish(u, pops);
 }
 
 }  // namespace
@@ -113,6 +123,7 @@ void fcmov(Cpu& c, const Insn& i) {
   static constexpr u8 kConditions[4] = {2, 4, 6, 10};  // as in Jcc
   const unsigned condition = kConditions[i.reg & 3] | (i.opcode & 1);
   if (c.s.flags.condition(condition)) u.set(0, u.st(u.sti()));
+  u.keep_c1();
   u.commit();
 }
 

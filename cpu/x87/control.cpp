@@ -114,8 +114,10 @@ void fnstcw(Cpu& c, const Insn& i) { c.store<u16>(segment(i), effective_address(
 
 void fnstsw(Cpu& c, const Insn& i) {
   const u16 status = x87_status_word(c.s.x87);
-  if (i.is_memory) c.store<u16>(segment(i), effective_address(c, i), status);
-  else c.set_gpr<u16>(RAX, status);
+  if (i.is_memory)
+    c.store<u16>(segment(i), effective_address(c, i), status);
+  else
+    c.set_gpr<u16>(RAX, status);
 }
 
 void fnstenv(Cpu& c, const Insn& i) {

@@ -25,8 +25,10 @@ template <class T, class Convert>
 void store(Cpu& c, const Insn& i, T indefinite, bool pop, Convert convert) {
   X87Unit u(c, i);
   T value = indefinite;
-  if (u.empty(0)) u.underflow();
-  else value = static_cast<T>(convert(u.st(0), u.env));
+  if (u.empty(0))
+    u.underflow();
+  else
+    value = static_cast<T>(convert(u.st(0), u.env));
   const bool write = fp::writes_memory(u.env);
   if (write) {
     u.store<T>(value);
@@ -140,8 +142,10 @@ void fstp_m80(Cpu& c, const Insn& i) {
 void fbstp(Cpu& c, const Insn& i) {
   X87Unit u(c, i);
   fp::PackedBcd value{0xC000000000000000, 0xFFFF};  // the packed BCD indefinite
-  if (u.empty(0)) u.underflow();
-  else value = fp::f80_to_bcd(u.st(0), u.env);
+  if (u.empty(0))
+    u.underflow();
+  else
+    value = fp::f80_to_bcd(u.st(0), u.env);
   const bool write = fp::writes_memory(u.env);
   if (write) {
     store_ten(u, value.low, value.high);
@@ -152,7 +156,7 @@ void fbstp(Cpu& c, const Insn& i) {
 
 void fld_sti(Cpu& c, const Insn& i) {
   X87Unit u(c, i);
-  if (u.empty(7) && u.empty(u.sti())) {
+  if (u.empty(u.sti())) {  // wins over a full stack
     if (u.underflow()) u.push(fp::kF80Indefinite);
     return u.commit();
   }
@@ -199,7 +203,7 @@ void ffree(Cpu& c, const Insn& i) {
 void ffreep(Cpu& c, const Insn& i) {
   X87Unit u(c, i);
   u.free(u.sti());
-  u.x.top = (u.x.top + 1) & 7;
+  u.pop();
   u.commit();
 }
 
@@ -217,7 +221,7 @@ void fdecstp(Cpu& c, const Insn& i) {
 
 void fnop(Cpu& c, const Insn& i) {
   X87Unit u(c, i);
-  u.env.rounded_up = u.x.status & kX87C1;  // kept
+  u.keep_c1();
   u.commit();
 }
 

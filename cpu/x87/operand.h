@@ -39,10 +39,14 @@ inline X87Operand widen_f64(u64 bits) { return widen<52>(bits); }
 /// By opcode: D8 m32, DA m32int, DC m64, DE m16int.
 inline X87Operand load_operand(X87Unit& u) {
   switch (u.i.opcode) {
-    case 0xD8: return widen_f32(u.load<u32>());
-    case 0xDC: return widen_f64(u.load<u64>());
-    case 0xDA: return {fp::i64_to_f80(static_cast<i32>(u.load<u32>()))};
-    default: return {fp::i64_to_f80(static_cast<i16>(u.load<u16>()))};
+    case 0xD8:
+      return widen_f32(u.load<u32>());
+    case 0xDC:
+      return widen_f64(u.load<u64>());
+    case 0xDA:
+      return {fp::i64_to_f80(static_cast<i32>(u.load<u32>()))};
+    default:
+      return {fp::i64_to_f80(static_cast<i16>(u.load<u16>()))};
   }
 }
 

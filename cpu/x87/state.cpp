@@ -12,8 +12,10 @@ u16 x87_tag_word(const X87State& x) {
       tag = 3;
     } else {
       const fp::Class k = fp::classify(x.r[n]);
-      if (k == fp::Class::Zero) tag = 1;
-      else if (k == fp::Class::Normal) tag = 0;
+      if (k == fp::Class::Zero)
+        tag = 1;
+      else if (k == fp::Class::Normal)
+        tag = 0;
     }
     word |= tag << (2 * n);
   }

@@ -6,15 +6,16 @@
 
 namespace callgate {
 
-constexpr u16 kX87StackFault = 0x40;   // SF
-constexpr u16 kX87Summary = 0x80;      // ES: an unmasked exception waits
+constexpr u16 kX87StackFault = 0x40;  // SF
+constexpr u16 kX87Summary = 0x80;     // ES: an unmasked exception waits
 constexpr u16 kX87C0 = 0x100, kX87C1 = 0x200, kX87C2 = 0x400, kX87C3 = 0x4000;
-constexpr u16 kX87Busy = 0x8000;       // B: a copy of ES
+constexpr u16 kX87Busy = 0x8000;  // B: a copy of ES
 constexpr u16 kX87Exceptions = 0x3F;
 /// What X87State::status keeps: the exception flags, SF and the condition codes. TOP, ES and B are derived.
 constexpr u16 kX87StatusKept = kX87Exceptions | kX87StackFault | kX87C0 | kX87C1 | kX87C2 | kX87C3;
 
-/// An unmasked exception waits for the next waiting instruction. ES follows the flags and the masks, whatever was loaded.
+/// An unmasked exception waits for the next waiting instruction. ES follows the flags and the masks, whatever was
+/// loaded.
 inline bool x87_exception_pending(const X87State& x) { return x.status & ~x.control & kX87Exceptions; }
 
 /// FNSTSW's value.

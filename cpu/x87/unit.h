@@ -1,5 +1,5 @@
-// One x87 instruction at work: the register stack, stack faults, exception flags and pointers, with the rules of when an
-// instruction completes. The instructions themselves are in the .cpp files of this folder, arithmetic in cpu/fp.
+// One x87 instruction at work: the register stack, stack faults, exception flags and pointers, with the rules of when
+// an instruction completes. The instructions themselves are in the .cpp files of this folder, arithmetic in cpu/fp.
 // Ref: SDM 1 ch. 8, Programming with the x87 FPU.
 #pragma once
 
@@ -10,8 +10,9 @@
 
 namespace callgate {
 
-/// For the helpers of non-control instructions, in this order: construct (raises #MF), read operands (memory may fault),
-/// compute, store to memory (may fault), commit(): nothing before may change the state. What comes after can't fail.
+/// For the helpers of non-control instructions, in this order: construct (raises #MF), read operands (memory may
+/// fault), compute, store to memory (may fault), commit(): nothing before may change the state. What comes after can't
+/// fail.
 class X87Unit {
  public:
   /// Waits: raises #MF when an exception is pending. `env` is fresh, from the control word.
@@ -67,10 +68,13 @@ class X87Unit {
   }
 
   // --- outcome ------------------------------------------------------------------------------------------------
-  /// A source register was empty, or a push would hit a full one: #IS with C1 saying which. True when masked: the caller
-  /// gives the indefinite; else nothing but the flags changes.
+  /// A source register was empty, or a push would hit a full one: #IS with C1 saying which. True when masked: the
+  /// caller gives the indefinite; else nothing but the flags changes.
   bool underflow() { return stack_fault(false); }
   bool overflow() { return stack_fault(true); }
+  bool stack_ok() const { return stack_flags_ == 0; }
+  /// C1 stays as it is.
+  void keep_c1() { env.rounded_up = x.status & kX87C1; }
 
   /// Commits flags, C1 and pointers from `env`. Call it once, after all that may fault.
   void commit() {
@@ -78,11 +82,9 @@ class X87Unit {
     x.status = static_cast<u16>((x.status & ~kX87C1) | env.flags | (env.rounded_up ? kX87C1 : 0) | stack_flags_);
     x.instruction_pointer = c.s.rip;
     if (i.is_memory) x.data_pointer = address();
-    if (fp::unmasked(env)) [[unlikely]] {
-      // Since the Pentium 4, the opcode is kept for instructions with an unmasked exception only.
-      x.opcode = static_cast<u16>((i.opcode & 7) << 8 | i.modrm);
+    x.opcode = static_cast<u16>((i.opcode & 7) << 8 | i.modrm);
+    if (fp::unmasked(env)) [[unlikely]]
       update_ferr(c, was_pending);
-    }
   }
   void set_codes(u16 codes) { x.status = static_cast<u16>((x.status & ~(kX87C0 | kX87C2 | kX87C3)) | codes); }
 
