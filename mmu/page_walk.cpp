@@ -47,15 +47,16 @@ u64 reserved_bits(const PagingMode& mode, unsigned level, bool large) {
   return reserved;
 }
 
-const u8* entry_at(const PhysicalMap& memory, u64 address) {
-  const PhysicalPage page = memory.page(address);
-  return page.host == nullptr ? nullptr : page.host + (address & kPageMask);
-}
+u64 load_entry(const u8* p, unsigned bytes) { return bytes == 8 ? load_as<u64>(p) : load_as<u32>(p); }
 
-u64 read_entry(const PhysicalMap& memory, u64 address, unsigned bytes) {
-  const u8* p = entry_at(memory, address);
-  if (p == nullptr) return bytes == 8 ? ~u64{0} : low_mask(32);
-  return bytes == 8 ? load_as<u64>(p) : load_as<u32>(p);
+/// Reads the entry at `address`; where there is no memory it reads as ones. Field by field: the compiler would copy a
+/// whole WalkStep in pieces of another size than it was stored in, which stalls the host at every level.
+void read_step(const PhysicalMap& memory, u64 address, unsigned bytes, unsigned level, WalkStep& step) {
+  const PhysicalPage page = memory.page(address);
+  step.address = address;
+  step.entry = page.host == nullptr ? low_mask(8 * bytes) : load_entry(page.host + (address & kPageMask), bytes);
+  step.frame = page.frame;
+  step.level = static_cast<u8>(level);
 }
 
 u32 fault_code(const PagingMode& mode, AccessContext context, AccessKind kind) {
@@ -106,8 +107,9 @@ Walk descend(const PhysicalMap& memory, const PagingMode& mode, u64 linear, u32 
     const unsigned shift = kPageShift + (level - 1) * shape.index_bits;
     const u64 index = bits(linear, shift + shape.index_bits - 1, shift);
     const u64 address = memory.cpu_address(table + index * shape.entry_bytes);
-    const u64 entry = read_entry(memory, address, shape.entry_bytes);
-    w.step[w.count++] = {address, entry, static_cast<u8>(level)};
+    WalkStep& step = w.step[w.count++];
+    read_step(memory, address, shape.entry_bytes, level, step);
+    const u64 entry = step.entry;
     w.fault.level = static_cast<u8>(level);
     w.fault.entry = entry;
     const bool large = (entry & kLargePage) && (level == 3 || (level == 2 && (shape.entry_bytes == 8 || mode.pse)));
@@ -203,9 +205,12 @@ Walk walk(PhysicalMap& memory, const PagingMode& mode, u64 linear, AccessContext
       wanted |= kDirty;
       w.dirty = true;
     }
+    const WalkStep& step = w.step[i];
+    if ((step.entry & wanted) == wanted) continue;
+    if (step.frame == kNoFrame) continue;  // ROM: nothing can be set
     // A table may refer to itself, so that two steps are the same entry: look at what is there now.
-    const u64 entry = read_entry(memory, w.step[i].address, w.entry_bytes);
-    if ((entry & wanted) != wanted) memory.set_entry_bits(w.step[i].address, entry | wanted, w.entry_bytes);
+    const u64 entry = load_entry(memory.ram().frame(step.frame) + (step.address & kPageMask), w.entry_bytes);
+    if ((entry & wanted) != wanted) memory.set_entry_bits(step.address, entry | wanted, w.entry_bytes);
   }
   return w;
 }

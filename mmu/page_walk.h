@@ -73,6 +73,7 @@ std::string describe(const WalkFault& fault);
 struct WalkStep {
   u64 address = 0;  ///< physical, after the A20 mask
   u64 entry = 0;    ///< its value, as it was read
+  u32 frame = 0;    ///< of RAM, or kNoFrame
   u8 level = 0;
 };
 

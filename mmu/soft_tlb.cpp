@@ -92,10 +92,9 @@ void SoftTlb::insert(AccessContext context, u64 linear, const Walk& w, const Phy
   // An entry of a table that is no RAM never changes (or reads as ones, and then there is no translation).
   for (unsigned i = 0; i < w.count; i++) {
     const WalkStep& step = w.step[i];
-    const u32 frame = memory_.page(step.address).frame;
-    if (frame == kNoFrame) continue;
+    if (step.frame == kNoFrame) continue;
     const u64 index = (step.address & kPageMask) / w.entry_bytes;
-    memory_.tracker().note_entry(frame, static_cast<unsigned>(index), step.level, w.entry_bytes, linear);
+    memory_.tracker().note_entry(step.frame, static_cast<unsigned>(index), step.level, w.entry_bytes, linear);
   }
   if (caching_ == TlbCaching::OnePage) drop_all();
 
