@@ -240,6 +240,7 @@ void Cpu::deliver_event(u8 vector, EventKind kind, bool has_error_code, u32 erro
     deliver_protected(*this, e);
   }
   s.sti_shadow = s.mov_ss_shadow = false;
+  suppress_single_step = true;  // an INT n that was single-stepped: its trap would belong to the handler
   refresh();
 }
 

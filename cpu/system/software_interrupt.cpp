@@ -1,4 +1,5 @@
 // INT n, INT3, INTO and INT1. The gate decides the rest: interrupt.cpp.
+#include "cpu/system/debug.h"
 #include "cpu/system/transfer_helpers.h"
 
 namespace callgate::helpers {
@@ -18,6 +19,7 @@ void into(Cpu& c, const Insn&) {
 void int1(Cpu& c, const Insn&) {
   // No bit of DR6 says that it was INT1, and no gate's DPL stops it. SDM 3A 6.4.4.
   c.deliver_event(static_cast<u8>(Vector::DB), EventKind::Icebp, false, 0, c.next_rip());
+  take_debug_trap(c, 0);
 }
 
 }  // namespace callgate::helpers
