@@ -31,7 +31,7 @@ struct FixedString {
 /// One operand of a row, parsed from the manual's letters (cpu/table/row.h).
 struct OperandSpec {
   char kind = 0;      ///< the letter; 'F' for a fixed register, '1' for the constant one, 0 for none
-  char size = 0;      ///< b w d q v y z x, or 0
+  char size = 0;      ///< b w d q v y z x a, or 0
   bool sext = false;  ///< an immediate sign-extended to the operand size
   u8 fixed = 0;       ///< register number of a fixed register
 };
@@ -73,7 +73,8 @@ constexpr unsigned operand_bytes(OperandSpec s, unsigned w) {
     case 'w': return 2;
     case 'd': return 4;
     case 'q': return 8;
-    case 'x': return 16;
+    case 'x':
+    case 'a': return 16;
     case 'y': return w == 8 ? 8 : 4;
     case 'z': return s.kind == 'E' && w == 8 ? 4 : w;  // an immediate is read sign-extended to the operand size
     default: return w;
@@ -133,6 +134,13 @@ inline void check_attributes(Cpu& c) {
 /// is written.
 fp::Env sse_environment(const Cpu& c);
 void commit_sse_flags(Cpu& c, const fp::Env& env);
+
+/// An operand of size "a", FXSAVE's area, ...: #GP(0) unless its linear address is aligned. Comes before any page fault.
+inline void require_aligned(Cpu& c, SegReg seg, u64 offset, unsigned alignment, Access access) {
+  const u64 linear = c.linear(seg, offset, alignment, access);
+  if ((linear & (alignment - 1)) != 0) [[unlikely]]
+    raise(Vector::GP, 0, "a memory operand at {0:#x} that must be aligned to {1} bytes", linear, alignment);
+}
 
 template <FixedString Operands, unsigned W, bool Memory>
 class ValueBuilder {
@@ -194,6 +202,16 @@ class ValueBuilder {
   void probe(OperandTag<N>) {
     c.probe_read(seg(), address<N>(), sizeof(Type<N>));
   }
+  /// Stores the bytes of a value whose mask byte has its top bit set at DS:rDI (MASKMOVQ); the others are not accessed.
+  template <class V>
+  void masked_store(Val<V> value, Val<V> mask) {
+    const u64 at = c.s.gpr[RDI] & low_mask(8u * i.asize);
+    const auto selected = [&](unsigned n) { return load_as<i8>(reinterpret_cast<const u8*>(&mask.v) + n) < 0; };
+    for (unsigned n = 0; n < sizeof(V); n++)
+      if (selected(n)) c.probe_write(seg(), at + n, 1);
+    for (unsigned n = 0; n < sizeof(V); n++)
+      if (selected(n)) c.template store<u8>(seg(), at + n, load_as<u8>(reinterpret_cast<const u8*>(&value.v) + n));
+  }
   /// The register number of r/m, or of the register in the opcode: known when the instruction is decoded.
   unsigned rm() const { return i.rm; }
 
@@ -217,7 +235,13 @@ class ValueBuilder {
   }
   template <class To, class From>
   Val<To> zero_extend(Val<From> x) {
-    return {static_cast<To>(x.v)};
+    if constexpr (std::is_integral_v<To>) {
+      return {static_cast<To>(x.v)};
+    } else {
+      To wide{};
+      store_as<From>(&wide, x.v);
+      return {wide};
+    }
   }
   template <class To, class From>
   Val<To> sign_extend(Val<From> x) {
@@ -225,7 +249,8 @@ class ValueBuilder {
   }
   template <class To, class From>
   Val<To> truncate(Val<From> x) {
-    return {static_cast<To>(x.v)};
+    static_assert(sizeof(To) <= sizeof(From));
+    return {load_as<To>(&x.v)};
   }
   template <class T>
   Val<T> select(Val<bool> condition, Val<T> yes, Val<T> no) {
@@ -342,6 +367,7 @@ class ValueBuilder {
     using T = Type<N>;
     constexpr OperandSpec s = spec<N>;
     if constexpr (in_memory<N>) {
+      if constexpr (s.size == 'a') require_aligned(c, seg(), address<N>(), sizeof(T), Access::Read);
       return c.template load<T>(seg(), address<N>());
     } else if constexpr (s.kind == 'E' || s.kind == 'R' || s.kind == 'Z') {
       if constexpr (sizeof(T) == 1) return load_as<u8>(reinterpret_cast<const u8*>(c.s.gpr) + i.rm_byte);
@@ -372,6 +398,7 @@ class ValueBuilder {
   void put(T value) {
     constexpr OperandSpec s = spec<N>;
     if constexpr (in_memory<N>) {
+      if constexpr (s.size == 'a') require_aligned(c, seg(), address<N>(), sizeof(T), Access::Write);
       if (host_ != nullptr) store_as<T>(host_, value);
       else c.template store<T>(seg(), address<N>(), value);
     } else if constexpr (s.kind == 'E' || s.kind == 'R' || s.kind == 'Z') {

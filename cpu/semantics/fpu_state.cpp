@@ -1,0 +1,235 @@
+// FXSAVE, XSAVE and relatives: the layouts of saved floating-point state, what is checked before any of it is loaded, EMMS,
+// and MXCSR. Refuses to know: which of the state components a model has (XCR0 says it).
+// Refs: SDM 1, 10.5 FXSAVE and FXRSTOR; SDM 1 ch. 13, Managing State Using the XSAVE Feature Set.
+#include "cpu/semantics/fpu_state.h"
+
+#include <cstddef>
+#include <cstring>
+
+#include "cpu/system/fpu_checks.h"
+#include "cpu/system/msr.h"
+#include "cpu/value_builder.h"
+#include "cpu/x87/state.h"
+
+namespace callgate::helpers {
+
+namespace {
+
+constexpr u32 kMxcsrInitial = 0x1F80;
+constexpr u32 kMxcsrMask = 0xFFFF;  // every bit that SSE2 defines, DAZ included
+constexpr u16 kX87ControlInitial = 0x37F;
+
+/// The 512 bytes of FXSAVE, which are XSAVE's legacy region too. SDM 1, Layout of the Legacy Region of an XSAVE Area.
+struct LegacyArea {
+  u16 control;
+  u16 status;
+  u8 not_empty;  ///< the abridged tag word: bit i for Ri
+  u8 reserved0;
+  u16 opcode;
+  u64 instruction_pointer;  ///< 64 bits with REX.W, else 32 and the selector
+  u64 data_pointer;
+  u32 mxcsr;
+  u32 mxcsr_mask;
+  struct {
+    u64 significand;
+    u16 sign_exponent;
+    u16 reserved[3];
+  } st[8];
+  V128 xmm[16];
+  u8 reserved1[48];
+  u8 available[48];
+};
+static_assert(sizeof(LegacyArea) == 512 && offsetof(LegacyArea, mxcsr) == 24 && offsetof(LegacyArea, st) == 32 &&
+              offsetof(LegacyArea, xmm) == 160);
+
+/// The 64 bytes after it. SDM 1, XSAVE Header.
+struct Header {
+  u64 xstate_bv;
+  u64 xcomp_bv;
+  u64 reserved[6];
+};
+constexpr u64 kXstateX87 = kXcr0X87, kXstateSse = kXcr0Sse, kXstateAvx = kXcr0Avx;
+constexpr unsigned kHeaderOffset = 512;
+constexpr unsigned kAvxOffset = 576;  ///< the upper halves of the YMM registers. CPUID leaf 0Dh, sub-leaf 2
+
+/// XMM8 to XMM15 exist in 64-bit mode only: elsewhere they are neither saved nor loaded.
+unsigned vector_registers(const Cpu& c) { return c.bits64() ? 16 : 8; }
+SegReg segment(const Insn& i) { return static_cast<SegReg>(i.seg); }
+
+u64 saved_pointer(const Insn& i, u64 offset, u16 selector) {
+  return i.rex_w ? offset : (offset & 0xFFFFFFFF) | u64{selector} << 32;
+}
+void load_pointer(const Insn& i, u64 saved, u64& offset, u16& selector) {
+  offset = i.rex_w ? saved : saved & 0xFFFFFFFF;
+  selector = i.rex_w ? u16{0} : static_cast<u16>(saved >> 32);
+}
+
+void save_x87(const Cpu& c, const Insn& i, LegacyArea& area) {
+  const X87State& x = c.s.x87;
+  area.control = x.control;
+  area.status = x87_status_word(x);
+  area.not_empty = static_cast<u8>(~x.empty);
+  area.reserved0 = 0;
+  area.opcode = x.opcode;
+  area.instruction_pointer = saved_pointer(i, x.instruction_pointer, x.instruction_selector);
+  area.data_pointer = saved_pointer(i, x.data_pointer, x.data_selector);
+  for (unsigned n = 0; n < 8; n++) {
+    const fp::F80& r = x.r[(x.top + n) & 7];
+    area.st[n] = {r.significand, r.sign_exponent, {}};
+  }
+}
+
+void load_x87(Cpu& c, const Insn& i, const LegacyArea& area) {
+  X87State& x = c.s.x87;
+  const bool was_pending = x87_exception_pending(x);
+  x.control = x87_control_word(area.control);
+  set_x87_status_word(x, area.status);
+  x.empty = static_cast<u8>(~area.not_empty);
+  x.opcode = area.opcode & 0x7FF;
+  load_pointer(i, area.instruction_pointer, x.instruction_pointer, x.instruction_selector);
+  load_pointer(i, area.data_pointer, x.data_pointer, x.data_selector);
+  for (unsigned n = 0; n < 8; n++) x.r[(x.top + n) & 7] = {area.st[n].significand, area.st[n].sign_exponent};
+  update_ferr(c, was_pending);
+}
+
+void check_mxcsr(u32 value) {
+  if (value & ~kMxcsrMask) raise(Vector::GP, 0, "MXCSR := {0:#x} sets reserved bits", value);
+}
+
+/// The mask of components that XSAVE or XRSTOR is asked for.
+u64 requested_components(Cpu& c) { return c.s.xcr0 & (u64{c.gpr<u32>(RDX)} << 32 | c.gpr<u32>(RAX)); }
+
+void require_xsave(const Cpu& c) {
+  if (!(c.s.cr4 & kCr4Osxsave)) raise_plain(Vector::UD, "XSAVE or XRSTOR without CR4.OSXSAVE");
+  if (c.s.cr0 & kCr0Ts) raise_plain(Vector::NM, "XSAVE or XRSTOR with CR0.TS");
+}
+
+/// XINUSE: the components that are not in their initial state. The manual lets a processor say "in use" of all; ours says
+/// what is true, the same on every engine.
+u64 components_in_use(const Cpu& c) {
+  u64 in_use = 0;
+  const X87State& x = c.s.x87;
+  bool registers = false;
+  for (const fp::F80& r : x.r) registers |= !(r == fp::F80{});
+  if (registers || x.control != kX87ControlInitial || x87_status_word(x) != 0 || x.empty != 0xFF || x.opcode != 0 ||
+      x.instruction_pointer != 0 || x.data_pointer != 0 || x.instruction_selector != 0 || x.data_selector != 0)
+    in_use |= kXstateX87;
+  for (unsigned n = 0; n < vector_registers(c); n++) {
+    if (c.s.vec[n].lo.q[0] | c.s.vec[n].lo.q[1]) in_use |= kXstateSse;
+    if (c.s.vec[n].hi.q[0] | c.s.vec[n].hi.q[1]) in_use |= kXstateAvx;
+  }
+  if (c.s.mxcsr != kMxcsrInitial) in_use |= kXstateSse;
+  return in_use;
+}
+
+}  // namespace
+
+void emms(Cpu& c, const Insn&) {
+  c.s.x87.top = 0;
+  c.s.x87.empty = 0xFF;
+}
+
+void ldmxcsr(Cpu& c, const Insn& i) {
+  const u32 value = c.load<u32>(segment(i), effective_address(c, i));
+  check_mxcsr(value);
+  c.s.mxcsr = value;
+}
+
+void stmxcsr(Cpu& c, const Insn& i) { c.store<u32>(segment(i), effective_address(c, i), c.s.mxcsr); }
+
+// The bytes after the last register that exists in this mode are not written.
+void fxsave(Cpu& c, const Insn& i) {
+  const u64 at = effective_address(c, i);
+  require_aligned(c, segment(i), at, 16, Access::Write);
+  c.probe_write(segment(i), at, sizeof(LegacyArea));
+  LegacyArea area;
+  save_x87(c, i, area);
+  area.mxcsr = c.s.mxcsr;
+  area.mxcsr_mask = kMxcsrMask;
+  const unsigned count = vector_registers(c);
+  for (unsigned n = 0; n < count; n++) area.xmm[n] = c.s.vec[n].lo;
+  c.store_bytes(segment(i), at, &area, offsetof(LegacyArea, xmm) + 16 * count);
+}
+
+void fxrstor(Cpu& c, const Insn& i) {
+  const u64 at = effective_address(c, i);
+  require_aligned(c, segment(i), at, 16, Access::Read);
+  LegacyArea area;
+  c.load_bytes(segment(i), at, &area, sizeof area);
+  check_mxcsr(area.mxcsr);
+  load_x87(c, i, area);
+  c.s.mxcsr = area.mxcsr;
+  for (unsigned n = 0; n < vector_registers(c); n++) c.s.vec[n].lo = area.xmm[n];
+}
+
+// The standard format: every requested component is written to its place, in use or not; of the header only XSTATE_BV's bits
+// of those components change.
+void xsave(Cpu& c, const Insn& i) {
+  require_xsave(c);
+  const SegReg seg = segment(i);
+  const u64 at = effective_address(c, i);
+  require_aligned(c, seg, at, 64, Access::Write);
+  const u64 requested = requested_components(c);
+  const unsigned count = vector_registers(c);
+  const unsigned size = kHeaderOffset + sizeof(Header) + (requested & kXstateAvx ? 16 * 16 : 0);
+  c.probe_write(seg, at, size);
+
+  const u64 old = c.load<u64>(seg, at + kHeaderOffset);
+  LegacyArea area;
+  if (requested & kXstateX87) {
+    save_x87(c, i, area);
+    c.store_bytes(seg, at, &area, offsetof(LegacyArea, mxcsr));
+    c.store_bytes(seg, at + offsetof(LegacyArea, st), &area.st, sizeof area.st);
+  }
+  if (requested & (kXstateSse | kXstateAvx)) {
+    c.store<u32>(seg, at + offsetof(LegacyArea, mxcsr), c.s.mxcsr);
+    c.store<u32>(seg, at + offsetof(LegacyArea, mxcsr_mask), kMxcsrMask);
+  }
+  for (unsigned n = 0; n < count; n++) {
+    if (requested & kXstateSse) c.store<V128>(seg, at + offsetof(LegacyArea, xmm) + 16 * n, c.s.vec[n].lo);
+    if (requested & kXstateAvx) c.store<V128>(seg, at + kAvxOffset + 16 * n, c.s.vec[n].hi);
+  }
+  c.store<u64>(seg, at + kHeaderOffset, (old & ~requested) | (components_in_use(c) & requested));
+}
+
+// A requested component that XSTATE_BV doesn't have gets its initial state; MXCSR is loaded whenever SSE or AVX is requested.
+// There is no compacted format: CPUID doesn't offer XSAVEC.
+void xrstor(Cpu& c, const Insn& i) {
+  require_xsave(c);
+  const SegReg seg = segment(i);
+  const u64 at = effective_address(c, i);
+  require_aligned(c, seg, at, 64, Access::Read);
+  const u64 requested = requested_components(c);
+  const unsigned count = vector_registers(c);
+
+  struct {
+    LegacyArea legacy;
+    Header header;
+    V128 upper[16];
+  } area{};
+  const unsigned size = kHeaderOffset + sizeof(Header) + (requested & kXstateAvx ? sizeof area.upper : 0);
+  c.load_bytes(seg, at, &area, size);
+  const Header& h = area.header;
+  if (h.xcomp_bv != 0 || h.reserved[0] != 0)
+    raise(Vector::GP, 0, "XRSTOR of a header with XCOMP_BV = {0:#x}", h.xcomp_bv);
+  if (h.xstate_bv & ~c.s.xcr0)
+    raise(Vector::GP, 0, "XRSTOR with XSTATE_BV = {0:#x} beyond XCR0 = {1:#x}", h.xstate_bv, c.s.xcr0);
+  if (requested & (kXstateSse | kXstateAvx)) check_mxcsr(area.legacy.mxcsr);
+
+  if (requested & kXstateX87) {
+    if (h.xstate_bv & kXstateX87) {
+      load_x87(c, i, area.legacy);
+    } else {
+      const bool was_pending = x87_exception_pending(c.s.x87);
+      c.s.x87 = X87State{};
+      update_ferr(c, was_pending);
+    }
+  }
+  if (requested & (kXstateSse | kXstateAvx)) c.s.mxcsr = area.legacy.mxcsr;
+  for (unsigned n = 0; n < count; n++) {
+    if (requested & kXstateSse) c.s.vec[n].lo = h.xstate_bv & kXstateSse ? area.legacy.xmm[n] : V128{};
+    if (requested & kXstateAvx) c.s.vec[n].hi = h.xstate_bv & kXstateAvx ? area.upper[n] : V128{};
+  }
+}
+
+}  // namespace callgate::helpers

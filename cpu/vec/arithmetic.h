@@ -1,0 +1,109 @@
+// Packed integer arithmetic, comparisons and logic, named after the MMX and SSE2 instructions that they are.
+// Pure: the same on every host. Ref: SDM 2, the instruction of the same name.
+#pragma once
+
+#include <algorithm>
+#include <limits>
+#include <type_traits>
+
+#include "cpu/vec/lanes.h"
+
+namespace callgate::vec {
+
+namespace lane {
+// One lane of each operation. T's signedness is the operation's.
+template <class T>
+constexpr T saturate(int v) {
+  return static_cast<T>(std::clamp<int>(v, std::numeric_limits<T>::min(), std::numeric_limits<T>::max()));
+}
+template <class T>
+constexpr T add(T a, T b) { return static_cast<T>(a + b); }
+template <class T>
+constexpr T sub(T a, T b) { return static_cast<T>(a - b); }
+template <class T>
+constexpr T add_saturate(T a, T b) { return saturate<T>(a + b); }
+template <class T>
+constexpr T sub_saturate(T a, T b) { return saturate<T>(a - b); }
+template <class T>
+constexpr T mul_low(T a, T b) {
+  using U = std::make_unsigned_t<T>;
+  return static_cast<T>(static_cast<u64>(static_cast<U>(a)) * static_cast<U>(b));
+}
+template <class T>
+constexpr T mul_high(T a, T b) {
+  using Wide = std::conditional_t<std::is_signed_v<T>, i64, u64>;
+  return static_cast<T>(Wide{a} * Wide{b} >> 8 * sizeof(T));
+}
+template <class T>
+constexpr T average(T a, T b) { return static_cast<T>((unsigned{a} + b + 1) >> 1); }
+template <class T>
+constexpr T min(T a, T b) { return b < a ? b : a; }
+template <class T>
+constexpr T max(T a, T b) { return a < b ? b : a; }
+template <class T>
+constexpr T equal(T a, T b) { return a == b ? static_cast<T>(-1) : T{0}; }
+template <class T>
+constexpr T greater(T a, T b) { return a > b ? static_cast<T>(-1) : T{0}; }
+constexpr u64 and_bits(u64 a, u64 b) { return a & b; }
+constexpr u64 andnot_bits(u64 a, u64 b) { return ~a & b; }
+constexpr u64 or_bits(u64 a, u64 b) { return a | b; }
+constexpr u64 xor_bits(u64 a, u64 b) { return a ^ b; }
+/// The product of the low halves: unsigned 32 by 32 bits.
+constexpr u64 mul_even(u64 a, u64 b) { return (a & 0xFFFFFFFF) * (b & 0xFFFFFFFF); }
+/// The sum of the products of the two signed halves; -32768 * -32768 twice wraps to 80000000h.
+constexpr u32 mul_add(u32 a, u32 b) {
+  const i32 low = i32{static_cast<i16>(a)} * static_cast<i16>(b);
+  const i32 high = i32{static_cast<i16>(a >> 16)} * static_cast<i16>(b >> 16);
+  return static_cast<u32>(low) + static_cast<u32>(high);
+}
+/// The sum of the eight absolute differences of unsigned bytes.
+constexpr u64 sum_differences(u64 a, u64 b) {
+  u64 sum = 0;
+  for (unsigned i = 0; i < 64; i += 8) {
+    const int d = static_cast<int>(a >> i & 0xFF) - static_cast<int>(b >> i & 0xFF);
+    sum += static_cast<u64>(d < 0 ? -d : d);
+  }
+  return sum;
+}
+}  // namespace lane
+
+inline constexpr Lanewise<u8, lane::add<u8>> paddb;
+inline constexpr Lanewise<u16, lane::add<u16>> paddw;
+inline constexpr Lanewise<u32, lane::add<u32>> paddd;
+inline constexpr Lanewise<u64, lane::add<u64>> paddq;
+inline constexpr Lanewise<u8, lane::sub<u8>> psubb;
+inline constexpr Lanewise<u16, lane::sub<u16>> psubw;
+inline constexpr Lanewise<u32, lane::sub<u32>> psubd;
+inline constexpr Lanewise<u64, lane::sub<u64>> psubq;
+inline constexpr Lanewise<i8, lane::add_saturate<i8>> paddsb;
+inline constexpr Lanewise<i16, lane::add_saturate<i16>> paddsw;
+inline constexpr Lanewise<u8, lane::add_saturate<u8>> paddusb;
+inline constexpr Lanewise<u16, lane::add_saturate<u16>> paddusw;
+inline constexpr Lanewise<i8, lane::sub_saturate<i8>> psubsb;
+inline constexpr Lanewise<i16, lane::sub_saturate<i16>> psubsw;
+inline constexpr Lanewise<u8, lane::sub_saturate<u8>> psubusb;
+inline constexpr Lanewise<u16, lane::sub_saturate<u16>> psubusw;
+inline constexpr Lanewise<i16, lane::mul_low<i16>> pmullw;
+inline constexpr Lanewise<i16, lane::mul_high<i16>> pmulhw;
+inline constexpr Lanewise<u16, lane::mul_high<u16>> pmulhuw;
+inline constexpr Lanewise<u64, lane::mul_even> pmuludq;
+inline constexpr Lanewise<u32, lane::mul_add> pmaddwd;
+inline constexpr Lanewise<u64, lane::sum_differences> psadbw;
+inline constexpr Lanewise<u8, lane::average<u8>> pavgb;
+inline constexpr Lanewise<u16, lane::average<u16>> pavgw;
+inline constexpr Lanewise<u8, lane::min<u8>> pminub;
+inline constexpr Lanewise<u8, lane::max<u8>> pmaxub;
+inline constexpr Lanewise<i16, lane::min<i16>> pminsw;
+inline constexpr Lanewise<i16, lane::max<i16>> pmaxsw;
+inline constexpr Lanewise<u8, lane::equal<u8>> pcmpeqb;
+inline constexpr Lanewise<u16, lane::equal<u16>> pcmpeqw;
+inline constexpr Lanewise<u32, lane::equal<u32>> pcmpeqd;
+inline constexpr Lanewise<i8, lane::greater<i8>> pcmpgtb;
+inline constexpr Lanewise<i16, lane::greater<i16>> pcmpgtw;
+inline constexpr Lanewise<i32, lane::greater<i32>> pcmpgtd;
+inline constexpr Lanewise<u64, lane::and_bits> pand;
+inline constexpr Lanewise<u64, lane::andnot_bits> pandn;
+inline constexpr Lanewise<u64, lane::or_bits> por;
+inline constexpr Lanewise<u64, lane::xor_bits> pxor;
+
+}  // namespace callgate::vec
