@@ -39,6 +39,10 @@ struct Prefixes {
   u8 rep = 0;  ///< F2, F3 or 0; the last one
   u8 rex = 0;
   i8 seg = -1;
+  /// In 64-bit mode overrides other than FS and GS are ignored: they don't even undo an FS or GS before them.
+  void set_segment(SegReg s, CodeSize size) {
+    if (size != CodeSize::Bits64 || s >= FS) seg = static_cast<i8>(s);
+  }
 };
 
 /// Reads prefixes up to the first opcode byte, which is returned.
@@ -47,12 +51,12 @@ u8 read_prefixes(Reader& r, CodeSize size, Prefixes& p) {
     const u8 b = r.byte();
     if (r.overrun() || r.position() > kMaxInsnLength) return 0;
     switch (b) {
-      case 0x26: p.seg = ES; break;
-      case 0x2E: p.seg = CS; break;
-      case 0x36: p.seg = SS; break;
-      case 0x3E: p.seg = DS; break;
-      case 0x64: p.seg = FS; break;
-      case 0x65: p.seg = GS; break;
+      case 0x26: p.set_segment(ES, size); break;
+      case 0x2E: p.set_segment(CS, size); break;
+      case 0x36: p.set_segment(SS, size); break;
+      case 0x3E: p.set_segment(DS, size); break;
+      case 0x64: p.set_segment(FS, size); break;
+      case 0x65: p.set_segment(GS, size); break;
       case 0x66: p.opsize = true; break;
       case 0x67: p.asize = true; break;
       case 0xF0: p.lock = true; break;
@@ -256,8 +260,7 @@ DecodeStatus decode(std::span<const u8> bytes, CodeSize size, Insn& out) {
   }
   out.reg_byte = byte_register_offset(out.reg, has_rex);
   out.rm_byte = byte_register_offset(out.rm, has_rex);
-  // In 64-bit mode overrides other than FS and GS are ignored.
-  if (p.seg >= 0 && (size != CodeSize::Bits64 || p.seg >= FS)) {
+  if (p.seg >= 0) {
     out.seg = static_cast<u8>(p.seg);
     out.has_seg_override = true;
   }
