@@ -67,6 +67,7 @@ void SoftTlb::set_mode(const PagingMode& mode) {
 // ---- filling ----
 
 Translation SoftTlb::fill(AccessContext context, u64 linear, AccessKind kind) {
+  VERIFY(context != AccessContext::Watched, "nothing may be cached for watched accesses");
   stats_.fills++;
   const Walk w = walk(memory_, mode_, linear, context, kind);
   if (!w.ok) {

@@ -59,6 +59,13 @@ TEST_CASE_FIXTURE(Fixture, "an address that is not canonical never hits, and nei
     CHECK(empty.find_read(kUser, linear, 1) == nullptr);
 }
 
+TEST_CASE_FIXTURE(Fixture, "a watched access never hits") {
+  fill(0x5000, AccessKind::Write);
+  CHECK(tlb.find_read(AccessContext::Watched, 0x5000, 1) == nullptr);
+  CHECK(tlb.find_write(AccessContext::Watched, 0x5000, 1) == nullptr);
+  CHECK(tlb.find_read(AccessContext::Watched, 0, 1) == nullptr);
+}
+
 TEST_CASE_FIXTURE(Fixture, "writing is allowed once the page is dirty, and not before") {
   fill(0x5000);
   CHECK(reads(0x5000));
