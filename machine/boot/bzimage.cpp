@@ -99,6 +99,12 @@ Compression payload_compression(ByteView file, const BzImage& image) {
 Result<std::vector<u8>> unpack_payload(ByteView file, const BzImage& image, u64 max_size, const std::string& name) {
   auto bad = [&name](const std::string& what) { return fail(ErrorKind::BadFile, name + ": " + what); };
   const Compression compression = payload_compression(file, image);
+  const auto payload = file.slice(image.payload_start, image.payload_size);
+  if (compression == Compression::None) {
+    auto copied = unpack(payload, max_size);
+    if (!copied) return bad(copied.error().message);
+    return copied;
+  }
   // Linux's build ends every payload with its unpacked size: gzip by itself, the others in four more bytes.
   // Source: Linux, scripts/Makefile.lib, size_append.
   if (image.payload_size < 4) return bad("the kernel inside is cut off");
@@ -107,12 +113,10 @@ Result<std::vector<u8>> unpack_payload(ByteView file, const BzImage& image, u64 
     return bad(fmt::format("the kernel inside claims {} unpacked; {} is the most that is allowed",
                            size_in_words(unpacked_size), size_in_words(max_size)));
   }
-  const bool appended = compression != Compression::Gzip && compression != Compression::None;
-  auto unpacked = unpack(file.slice(image.payload_start, image.payload_size - (appended ? 4 : 0)),
-                         appended ? unpacked_size : max_size);
-  if (!unpacked)
-    return fail(unpacked.error().kind, fmt::format("{}: the kernel inside: {}", name, unpacked.error().message));
-  if (compression != Compression::None && unpacked->size() != unpacked_size) {
+  const u64 appended = compression == Compression::Gzip ? 0 : 4;
+  auto unpacked = unpack(payload.first(payload.size() - appended), unpacked_size);
+  if (!unpacked) return bad("the kernel inside: " + unpacked.error().message);
+  if (unpacked->size() != unpacked_size) {
     return bad(fmt::format("the kernel inside is damaged: {} bytes unpacked where {} are promised", unpacked->size(),
                            unpacked_size));
   }

@@ -36,15 +36,13 @@ class Output {
  public:
   explicit Output(u64 limit) : limit_(limit) {}
 
-  // Room for at least one more byte and at most `want`; empty when the limit is reached.
-  std::span<u8> room(u64 want) {
-    if (used_ == bytes_.size()) {
-      const u64 more = std::max<u64>(bytes_.size(), u64{1} << 20);
-      bytes_.resize(static_cast<std::size_t>(std::min(limit_, used_ + std::max(more, want))));
-    }
-    return std::span(bytes_).subspan(used_, static_cast<std::size_t>(std::min<u64>(want, bytes_.size() - used_)));
+  // Room for at least one more byte and at most `most`; empty when the limit is reached. Doubles what there is.
+  std::span<u8> room(u64 most) {
+    if (used_ == bytes_.size())
+      bytes_.resize(static_cast<std::size_t>(std::min(limit_, std::max(kFirstRoom, used_ * u64{2}))));
+    return std::span(bytes_).subspan(used_, static_cast<std::size_t>(std::min<u64>(most, bytes_.size() - used_)));
   }
-  // Like room(), but wholly `want` bytes, or fewer only at the limit.
+  // Room for `want` bytes, or fewer only at the limit.
   std::span<u8> whole_room(u64 want) {
     const u64 end = used_ + std::min(want, limit_ - used_);
     if (end > bytes_.size()) bytes_.resize(static_cast<std::size_t>(std::min(limit_, std::max(end, used_ * 2))));
@@ -60,6 +58,8 @@ class Output {
   }
 
  private:
+  static constexpr u64 kFirstRoom = u64{64} << 10;
+
   u64 limit_;
   std::size_t used_ = 0;
   std::vector<u8> bytes_;
