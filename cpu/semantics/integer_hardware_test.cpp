@@ -242,4 +242,28 @@ TEST_CASE("moves, exchanges, the stack and flag instructions equal the host's pr
   compare_group(data_rows(), 400);
 }
 
+// Flags are kept lazily: what one instruction leaves of them must be right for the next one that changes some of them.
+TEST_CASE("sequences of flag-changing instructions equal the host's processor") {
+  std::vector<const Row*> rows;
+  for (const auto group : {arithmetic_rows(), bit_rows(), data_rows()})
+    for (const Row& row : group)
+      if (user_row(row) && row.flags.undefined == 0 && row.handlers.exec[1][0] != nullptr &&
+          is_one_of(row.name, {"add", "adc", "sub", "sbb", "cmp", "inc", "dec", "neg", "not_", "rol", "ror", "rcl", "rcr", "setcc",
+                               "cmovcc", "clc", "stc", "cmc", "lahf", "sahf", "xadd", "cmpxchg", "movzx"}))
+        rows.push_back(&row);
+  Comparison comparison;
+  Random random(3);
+  unsigned reported = 0;
+  for (unsigned k = 0; k < 30000 && reported < 10; k++) {
+    Case sequence = make_case(*rows[random() % rows.size()], 4, false, random);
+    for (unsigned n = random() % 8; n != 0; n--) {
+      const Case next = make_case(*rows[random() % rows.size()], 2u << random() % 3, false, random);
+      sequence.code.insert(sequence.code.end(), next.code.begin(), next.code.end());
+    }
+    sequence.row = rows[0];
+    const std::string wrong = comparison.run(sequence);
+    if (!wrong.empty() && reported++ < 10) FAIL_CHECK(describe(sequence) << wrong);
+  }
+}
+
 #endif
