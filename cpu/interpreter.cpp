@@ -91,9 +91,10 @@ void Interpreter::execute_one_carefully(Cpu& c) {
   c.s.sti_shadow = c.s.mov_ss_shadow = false;
   if (resume) c.s.flags.assign(kRF, false);
   i.exec(c, i);
+  const bool traps = step && single_step_traps(c, i);
   c.s.rip = c.next_rip();
   c.s.retired++;
-  if (step && !c.suppress_single_step) c.pend_debug_trap(kDr6Bs);
+  if (traps && !c.suppress_single_step) c.pend_debug_trap(kDr6Bs);
 }
 
 // The fast loop: no shadow, no single step, no breakpoint; instructions of one page at a time.

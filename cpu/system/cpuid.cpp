@@ -23,6 +23,7 @@ struct Feature {
 
 constexpr Feature kFeatures[] = {
     {"fpu", 1, kEdx, 0},
+    {"vme", 1, kEdx, 1},
     {"de", 1, kEdx, 2},
     {"pse", 1, kEdx, 3},
     {"tsc", 1, kEdx, 4},
