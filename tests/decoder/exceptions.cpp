@@ -4,7 +4,7 @@
 #include <initializer_list>
 #include <string_view>
 
-#include "cpu/table/row.h"
+#include "cpu/table/encoding.h"
 
 namespace callgate::decoder_test {
 
@@ -40,6 +40,20 @@ unsigned length_with_prefix(const Comparison& c, u8 from, u8 to) {
   return our_length(bytes, c.size);
 }
 
+/// Some row of this opcode says which of 66, F2, F3 must be there, or that none may be.
+bool row_wants_a_prefix(const Comparison& c) {
+  const auto& rows = opcode_maps()[c.at.map][c.at.opcode];
+  return std::any_of(rows.begin(), rows.end(), [](const Encoding& e) { return e.prefix != MandatoryPrefix::Any; });
+}
+
+/// The instruction exists without F2 and F3, or without 66 as well, in Capstone's length.
+bool valid_without_prefixes(const Comparison& c) {
+  Comparison bare = c;
+  for (unsigned i = 0; i < c.at.prefixes; i++)
+    if (bare.bytes[i] == 0xF2 || bare.bytes[i] == 0xF3) bare.bytes[i] = 0x3E;
+  return our_length(bare.bytes, c.size) == c.theirs.length || length_with_prefix(bare, 0x66, 0x3E) == c.theirs.length;
+}
+
 /// SDM 2, LOCK: the instructions that may have it, when the destination is memory.
 bool may_be_locked(const Comparison& c) {
   std::string_view name = c.theirs.mnemonic;
@@ -63,9 +77,7 @@ bool agree_when_tidy(const Comparison& c) {
 const Exception kExceptions[] = {
     // What Capstone 4.0.2 gets wrong. Judged by the SDM, and by objdump of binutils 2.40.
     {"lock-forbidden", "LOCK is #UD here (SDM 2, LOCK); Capstone shows it with many instructions that can't have it",
-     [](const Comparison& c) {
-       return theirs_only(c) && c.at.lock && !may_be_locked(c) && length_with_prefix(c, 0xF0, 0x3E) != 0;
-     }},
+     [](const Comparison& c) { return theirs_only(c) && c.at.lock && !may_be_locked(c); }},
     {"near-branch-66", "in 64-bit mode near branches ignore 66 (Intel); Capstone takes AMD's displacement of 16 bits",
      [](const Comparison& c) {
        const bool branch = opcode_is(c, 0, 0xE8, 0xE9) || opcode_is(c, 1, 0x80, 0x8F);
@@ -99,13 +111,19 @@ const Exception kExceptions[] = {
      [](const Comparison& c) {
        return ours_only(c) && (opcode_is(c, 0, 0x8C) || opcode_is(c, 0, 0x8E)) && (c.at.rex & 4) && c.at.reg() < 6;
      }},
-    {"no-prefix-wanted", "66, F2 and F3 select another (invalid) instruction here (SDM 2: NP); Capstone ignores them",
+    {"prefix-selects-nothing", "66, F2 and F3 select another (invalid) instruction here (SDM 2: NP); Capstone ignores them",
      [](const Comparison& c) {
-       return theirs_only(c) && prefixed(c) && named(c, {"clac", "stac", "xgetbv", "xsetbv", "fxsave", "fxsave64", "fxrstor", "fxrstor64", "xsave",
-                                                      "xsave64", "xrstor", "xrstor64"});
+       return theirs_only(c) && prefixed(c) && c.at.map != 0 && row_wants_a_prefix(c) && valid_without_prefixes(c);
      }},
-    {"invpcid-16-bit", "in 16-bit mode Capstone takes the 66 of INVPCID for the operand size, and then knows no such instruction",
-     [](const Comparison& c) { return ours_only(c) && c.size == CodeSize::Bits16 && c.is_row("invpcid"); }},
+    {"16-bit-mandatory", "in 16-bit mode Capstone does not find some instructions with a mandatory 66, F2 or F3",
+     [](const Comparison& c) {
+       return ours_only(c) && c.size == CodeSize::Bits16 && prefixed(c) && c.at.map != 0 && row_wants_a_prefix(c);
+     }},
+    {"67-as-66", "in 64-bit mode Capstone takes 67 for a mandatory 66 with a few instructions",
+     [](const Comparison& c) {
+       return theirs_only(c) && c.size == CodeSize::Bits64 && c.at.asize && c.at.map != 0 && row_wants_a_prefix(c) &&
+              length_with_prefix(c, 0x67, 0x66) == c.theirs.length;
+     }},
     {"swapgs-mode", "SWAPGS exists in 64-bit mode only; Capstone shows it in all",
      [](const Comparison& c) { return theirs_only(c) && c.size != CodeSize::Bits64 && named(c, {"swapgs"}); }},
     {"prefix-order", "Capstone wants a mandatory prefix right before the opcode, and once; the processor takes any place",
