@@ -14,7 +14,7 @@
 namespace callgate::test {
 
 /// A board with nothing on it but ports that remember.
-class TestPlatform final : public CpuPlatform {
+class PortBoard final : public CpuPlatform {
  public:
   struct PortWrite {
     u16 port;
@@ -126,7 +126,7 @@ class TestCpu {
     memory_.bus_write(address, sizeof(T), value);
   }
 
-  TestPlatform platform;
+  PortBoard platform;
 
  private:
   static std::unique_ptr<Ram> make_ram() {
