@@ -223,6 +223,7 @@ void Board::reset() {
 void Board::request(PowerEvent event, u32 code) {
   // The first request counts: a guest that powers off can't take it back.
   if (!power.any) power = {true, event, code};
+  end_slice = true;
   attention();
 }
 

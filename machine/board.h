@@ -151,6 +151,8 @@ class Board final : public PowerControl {
     u32 code = 0;
   } power;
   void request(PowerEvent event, u32 code) override;
+  /// Set by what must end the running slice after the current instruction.
+  bool end_slice = false;
 
   boot::MemoryMap memory_map() const;
   /// Everything but RAM's contents as after power-on; then the firmware's leavings: ACPI tables, fw_cfg, CMOS.

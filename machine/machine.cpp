@@ -33,7 +33,6 @@ struct Machine::Impl {
   std::string description = "nothing is loaded";
   std::atomic<bool> stop_requested{false};
   bool idle_reported = false;  ///< the caller of run() knows of the halted stretch that we stand before
-  bool stop_slice = false;  ///< a power event or a shutdown: the running slice ends
   u64 slice_until = 0;      ///< count at which the running processor's slice ends
   u64 timer_events = 0, idle_skips = 0;
 
@@ -74,8 +73,8 @@ void Machine::Impl::run_slice(Processor& p, u64 duration, u64 most) {
       cpu.request_attention();
     }
   });
-  stop_slice = false;
-  interpreter.run(cpu, slice_until, stop_slice);
+  board.end_slice = false;
+  interpreter.run(cpu, slice_until, board.end_slice);
   board.clock.on_earlier(nullptr);
   board.clock.detach();
 }

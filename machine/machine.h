@@ -1,7 +1,7 @@
 // libcallgate: a whole PC as a library. Create, load, run to a stop reason, look at it, hash it, save it.
 //
 //   auto machine = callgate::Machine::create({.ram_bytes = 512 << 20}).value();
-//   machine->load_kernel("vmlinuz", "initrd.img", "console=ttyS0").value();
+//   if (auto loaded = machine->load_kernel("vmlinuz", "initrd.img", "console=ttyS0"); !loaded) return loaded.error();
 //   machine->on_serial([](std::span<const callgate::u8> bytes) { fwrite(bytes.data(), 1, bytes.size(), stdout); });
 //   callgate::Stop stop = machine->run();
 //

@@ -46,6 +46,7 @@ TEST_CASE("a guest writes to its serial line and ends the run with its own code"
   CHECK(stop.reason == StopReason::DebugExit);
   CHECK(stop.code == (21 << 1 | 1));
   CHECK(text == "Hi");
+  CHECK(m->count() == 7);  // the write to the debug-exit port is the last instruction
 }
 
 TEST_CASE("a run stops at exactly the count it was given, and a step is one instruction") {

@@ -41,6 +41,7 @@ void Processor::set_ferr(bool level) { board_.ferr().set(level); }
 
 void Processor::shutdown() {
   was_shut_down = true;
+  board_.end_slice = true;
   board_.attention();
 }
 
