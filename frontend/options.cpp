@@ -29,8 +29,8 @@ On the console, Ctrl-A h lists the keys.)";
 
 /// Single-dash spellings of QEMU that CLI11 would take for bundles of one-letter options.
 std::string with_two_dashes(const std::string& word) {
-  static constexpr const char* kKnown[] = {"-kernel", "-initrd", "-append", "-smp", "-cpu", "-nographic", "-no-reboot",
-                                           "-serial", "-display", "-debugcon", "-accel", "-machine", "-monitor", "-nodefaults"};
+  static constexpr const char* kKnown[] = {"-kernel", "-initrd", "-append",  "-smp",      "-cpu",     "-nographic",  "-no-reboot",
+                                           "-serial", "-display", "-vga", "-debugcon", "-monitor", "-nodefaults", "-rtc"};
   const std::string name = word.substr(0, word.find('='));
   for (const char* known : kKnown)
     if (name == known) return "-" + word;
@@ -38,8 +38,39 @@ std::string with_two_dashes(const std::string& word) {
 }
 
 std::string known_output(const std::string& value) {
-  if (value == "stdio" || value == "mon:stdio" || value == "none" || value == "null" || value.rfind("file:", 0) == 0) return "";
+  if (value == "stdio" || value == "mon:stdio" || value == "none" || value == "null") return "";
+  if (value.rfind("file:", 0) == 0 && value.size() > 5) return "";
   return "\"" + value + "\" is not an output: use stdio, none or file:PATH";
+}
+
+std::string some_file(const std::string& value) { return value.empty() ? "needs the name of a file" : ""; }
+
+/// Reads the whole of `text` as a number.
+template <class T>
+bool parse_number(const std::string& text, T& value) {
+  const auto r = std::from_chars(text.data(), text.data() + text.size(), value);
+  return r.ec == std::errc{} && r.ptr == text.data() + text.size();
+}
+
+/// CLI11 reads "-5" as a huge number and "" as none at all.
+std::string some_count(const std::string& value) {
+  u64 number = 0;
+  if (parse_number(value, number) && number != 0) return "";
+  return "\"" + value + "\" is not a count: write a number of instructions, 1 or more";
+}
+
+std::string known_command(const std::vector<std::string>& arguments) {
+  if (arguments.empty()) return "which command? callgate run boots a kernel, callgate info tells what is emulated";
+  const std::string& word = arguments[0];
+  if (word == "run" || word == "info" || word[0] == '-') return "";
+  return "there is no command \"" + word + "\": callgate run boots a kernel, callgate info tells what is emulated";
+}
+
+/// One sentence on standard error, and the status that goes with it.
+int refuse(std::string message, const char* hint) {
+  std::replace(message.begin(), message.end(), '\n', ' ');
+  fmt::print(stderr, "callgate: {}{}\n", message, hint);
+  return kExitBadArgument;
 }
 
 }  // namespace
@@ -60,8 +91,13 @@ std::optional<u64> parse_size(const std::string& text) {
 CommandLine parse_command_line(std::vector<std::string> arguments) {
   CommandLine out;
   RunOptions& run = out.run;
-  std::string memory = "512M", smp = "1", engine = "interp", linux_entry = "auto", idle = "auto", ignored;
-  bool nographic = false;
+  std::string memory = "512M", smp = "1", engine = "interp", linux_entry = "auto", idle = "auto";
+  std::string hash_every, until, ignored;
+  bool no_matter = false;
+  if (const std::string wrong = known_command(arguments); !wrong.empty()) {
+    out.status = refuse(wrong, " (callgate --help tells more)");
+    return out;
+  }
 
   CLI::App app{"Callgate: a full-system x86-64 emulator. Every run is deterministic.", "callgate"};
   app.set_version_flag("--version", std::string("callgate ") + kVersion);
@@ -71,9 +107,9 @@ CommandLine parse_command_line(std::vector<std::string> arguments) {
   CLI::App* run_command = app.add_subcommand("run", "Boot a kernel and hand its serial console over");
   run_command->footer(kRunFooter);
   run_command->add_option("--kernel", run.kernel, "Linux bzImage or vmlinux, ELF with a PVH note, or Multiboot kernel")
-      ->type_name("FILE")->required()->group("Guest");
+      ->check(some_file)->type_name("FILE")->group("Guest");
   run_command->add_option("--initrd", run.initrd, "Initial RAM disk; for Multiboot a list: \"FILE ARGS,FILE ARGS\"")
-      ->type_name("FILE")->group("Guest");
+      ->check(some_file)->type_name("FILE")->group("Guest");
   run_command->add_option("--append", run.append, "The kernel's command line")->type_name("TEXT")->group("Guest");
   run_command->add_option("--linux-entry", linux_entry, "How a bzImage is entered: auto, pvh (unpacked on the host) or 64bit")
       ->check(CLI::IsMember({"auto", "pvh", "64bit"}))->type_name("HOW")->capture_default_str()->group("Guest");
@@ -92,18 +128,21 @@ CommandLine parse_command_line(std::vector<std::string> arguments) {
       ->check(known_output)->type_name("WHERE")->capture_default_str()->group("Console");
   run_command->add_option("--debugcon", run.debug_console, "Port 0xe9: stdio, none or file:PATH")
       ->check(known_output)->type_name("WHERE")->capture_default_str()->group("Console");
-  run_command->add_flag("--nographic", nographic, "Accepted for QEMU's sake: there is no window")->group("Console");
-  run_command->add_option("--display", ignored, "Accepted for QEMU's sake: none")
-      ->check(CLI::IsMember({"none"}))->type_name("none")->group("Console");
+  run_command->add_flag("--nographic,--nodefaults", no_matter, "Accepted for QEMU's sake: there is no window, and nothing to leave out")->group("Console");
+  run_command->add_option("--display,--vga,--monitor", ignored, "Accepted for QEMU's sake: none")
+      ->check(CLI::IsMember({"none"}))->take_last()->type_name("none")->group("Console");
   run_command->add_option("--idle", idle, "Halted guest time: wait for it, skip it, or auto: wait when somebody may type")
       ->check(CLI::IsMember({"auto", "wait", "skip"}))->type_name("HOW")->capture_default_str()->group("Console");
-  run_command->add_option("--hash-every", run.hash_every, "Print \"hash COUNT HEX\" on standard error every N instructions")
-      ->type_name("N")->group("Testing and debugging");
-  run_command->add_option("--until", run.until, "Stop after this many instructions")->type_name("COUNT")->group("Testing and debugging");
-  run_command->add_option("--stats", run.stats_file, "Write figures about the run as JSON")->type_name("FILE")->group("Testing and debugging");
+  run_command->add_option("--hash-every", hash_every, "Print \"hash COUNT HEX\" on standard error every N instructions")
+      ->check(some_count)->type_name("N")->group("Testing and debugging");
+  run_command->add_option("--until", until, "Stop after this many instructions")
+      ->check(some_count)->type_name("COUNT")->group("Testing and debugging");
+  run_command->add_option("--stats", run.stats_file, "Write figures about the run as JSON")
+      ->check(some_file)->type_name("FILE")->group("Testing and debugging");
   run_command->add_option("--log", run.log_channels, "Print what happens: faults, interrupts, devices, io, msr, boot, cpu or all")
       ->type_name("NAME,...")->group("Testing and debugging");
-  run_command->add_option("--log-file", run.log_file, "Where --log goes instead of standard error")->type_name("FILE")->group("Testing and debugging");
+  run_command->add_option("--log-file", run.log_file, "Where --log goes instead of standard error")
+      ->check(some_file)->type_name("FILE")->group("Testing and debugging");
 
   CLI::App* info_command = app.add_subcommand("info", "Tell version, engines, host, and the guest CPU's model and features");
 
@@ -111,6 +150,8 @@ CommandLine parse_command_line(std::vector<std::string> arguments) {
   std::reverse(arguments.begin(), arguments.end());
   try {
     app.parse(arguments);
+    if (run_command->parsed() && run.kernel.empty())
+      throw CLI::ValidationError("run", "a kernel is needed: give one with --kernel FILE");
     const auto bytes = parse_size(memory);
     if (!bytes) throw CLI::ValidationError("--mem", "\"" + memory + "\" is not a size: write 512M, 2G or a number of MiB");
     run.machine.ram_bytes = *bytes;
@@ -122,12 +163,12 @@ CommandLine parse_command_line(std::vector<std::string> arguments) {
     out.status = app.exit(e);
     return out;
   } catch (const CLI::ParseError& e) {
-    std::string message = e.what();
-    std::replace(message.begin(), message.end(), '\n', ' ');
-    fmt::print(stderr, "callgate: {} (callgate run --help lists the options)\n", message);
-    out.status = kExitBadArgument;
+    out.status = refuse(e.what(), " (callgate run --help lists the options)");
     return out;
   }
+  // Their checks let only numbers through.
+  if (!hash_every.empty()) parse_number(hash_every, run.hash_every);
+  if (!until.empty()) parse_number(until, run.until);
   run.boot.linux_entry = linux_entry == "pvh" ? boot::LinuxEntry::Pvh : linux_entry == "64bit" ? boot::LinuxEntry::Bits64 : boot::LinuxEntry::Auto;
   run.idle = idle == "wait" ? IdlePolicy::Wait : idle == "skip" ? IdlePolicy::Skip : IdlePolicy::Auto;
   out.command = info_command->parsed() ? CommandLine::Command::Info : CommandLine::Command::Run;

@@ -2,6 +2,7 @@
 
 #include <fcntl.h>
 #include <fmt/format.h>
+#include <poll.h>
 #include <unistd.h>
 
 #include <cerrno>
@@ -14,7 +15,7 @@ Result<std::unique_ptr<Output>> Output::open(const std::string& where, const std
   if (where == "none" || where == "null") return std::unique_ptr<Output>(new Output(-1));
   const std::string path = where.substr(5);
   const int descriptor = ::open(path.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0644);
-  if (descriptor >= 0) return std::unique_ptr<Output>(new Output(descriptor));
+  if (descriptor >= 0) return std::unique_ptr<Output>(new Output(descriptor, path));
   if (errno == EEXIST)
     return fail(ErrorKind::BadArgument, fmt::format("{} exists already: give {} another file, or remove it first", path, option));
   return fail(ErrorKind::MissingFile, fmt::format("{} can't be written for {}: {}", path, option, std::strerror(errno)));
@@ -23,6 +24,7 @@ Result<std::unique_ptr<Output>> Output::open(const std::string& where, const std
 Output::~Output() {
   flush();
   if (descriptor_ > STDERR_FILENO) close(descriptor_);
+  if (!made_.empty()) unlink(made_.c_str());
 }
 
 void Output::write(std::span<const u8> bytes) {
@@ -36,7 +38,15 @@ void Output::flush() {
   while (descriptor_ >= 0 && done < buffer_.size()) {
     const ssize_t n = ::write(descriptor_, buffer_.data() + done, buffer_.size() - done);
     if (n < 0 && errno == EINTR) continue;
-    if (n <= 0) break;  // nobody reads any more: the guest doesn't care
+    if (n < 0 && errno == EAGAIN) {  // somebody who shares our terminal made it non-blocking
+      pollfd fd{descriptor_, POLLOUT, 0};
+      poll(&fd, 1, -1);
+      continue;
+    }
+    if (n <= 0) {  // nobody reads any more, or the disk is full: the guest doesn't care
+      good_ = false;
+      break;
+    }
     done += static_cast<std::size_t>(n);
   }
   buffer_.clear();

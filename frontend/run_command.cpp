@@ -155,6 +155,7 @@ int run_command(const RunOptions& options) {
   std::string bad;
   if (!m.log().enable_list(options.log_channels, &bad))
     return report({ErrorKind::BadArgument, fmt::format("--log has no channel \"{}\": there are faults, interrupts, devices, io, msr, boot, cpu and all", bad)});
+  // Everything that can be refused is tried before anything runs; the files that it made go again if it is.
   auto log_output = Output::open(options.log_file.empty() ? "none" : "file:" + options.log_file, "--log-file");
   if (!log_output) return report(log_output.error());
   m.log().set_sink([&](LogChannel channel, std::string_view line) {
@@ -172,6 +173,10 @@ int run_command(const RunOptions& options) {
   if (!debug_console) return report(debug_console.error());
   auto stats = StatsFile::create(options.stats_file);
   if (!stats) return report(stats.error());
+  (*log_output)->keep();
+  (*serial)->keep();
+  (*debug_console)->keep();
+  stats->keep();
   m.on_serial([&](std::span<const u8> bytes) { (*serial)->write(bytes); });
   m.on_debug_console([&](std::span<const u8> bytes) { (*debug_console)->write(bytes); });
 

@@ -3,30 +3,15 @@
 #include <fmt/format.h>
 #include <sys/resource.h>
 
-#include <cerrno>
-#include <cstdio>
-#include <cstring>
-
 namespace callgate {
 
-namespace {
-Error cannot_write(const std::string& path) {
-  return {ErrorKind::MissingFile, fmt::format("{} can't be written for --stats: {}", path, std::strerror(errno))};
-}
-}  // namespace
-
 Result<StatsFile> StatsFile::create(const std::string& path) {
-  if (path.empty()) return StatsFile(path);
-  std::FILE* f = std::fopen(path.c_str(), "wx");
-  if (f == nullptr && errno == EEXIST)
-    return fail(ErrorKind::BadArgument, path + " exists already: give --stats another file, or remove it first");
-  if (f == nullptr) return tl::make_unexpected(cannot_write(path));
-  std::fclose(f);
-  return StatsFile(path);
+  auto file = Output::open(path.empty() ? "none" : "file:" + path, "--stats");
+  if (!file) return tl::make_unexpected(file.error());
+  return StatsFile(std::move(*file));
 }
 
 Result<> StatsFile::write(Machine& machine, double seconds) {
-  if (path_.empty()) return {};
   const MachineStats s = machine.stats();
   rusage usage{};
   getrusage(RUSAGE_SELF, &usage);
@@ -48,10 +33,9 @@ Result<> StatsFile::write(Machine& machine, double seconds) {
   number("timer_events", s.timer_events);
   number("idle_skips", s.idle_skips, true);
   text += "}\n";
-  std::FILE* f = std::fopen(path_.c_str(), "w");
-  if (f == nullptr) return tl::make_unexpected(cannot_write(path_));
-  const bool ok = std::fwrite(text.data(), 1, text.size(), f) == text.size();
-  if (std::fclose(f) != 0 || !ok) return tl::make_unexpected(cannot_write(path_));
+  file_->write({reinterpret_cast<const u8*>(text.data()), text.size()});
+  file_->flush();
+  if (!file_->good()) return fail(ErrorKind::Host, "the figures of --stats could not be written: is the disk full?");
   return {};
 }
 
