@@ -20,6 +20,8 @@ MAY_INCLUDE = {
 }
 BELOW_MACHINE = ("mmu", "devices", "cpu", "jit", "paravirt")
 
+MOST_LINES = 600
+
 INCLUDE = re.compile(r'^\s*#\s*include\s+"([^"]+)"', re.MULTILINE)
 # Headers through which a host's time, randomness, files, processes, threads or network can be reached.
 HOST_HEADERS = re.compile(
@@ -64,6 +66,12 @@ class House(unittest.TestCase):
                 wrong += [f"{path.relative_to(REPO)}: <{m.group(1)}>" for m in HOST_HEADERS.finditer(code)]
                 wrong += [f"{path.relative_to(REPO)}: {m.group(1)}()" for m in HOST_CALLS.finditer(code)]
         self.assertEqual(wrong, [])
+
+    def test_files_stay_readable(self):
+        # Tables and tests may be long: they are looked up, not read.
+        long = [f"{path.relative_to(REPO)}: {lines} lines" for folder in MAY_INCLUDE for path in sources(folder, tests=False)
+                if "table" not in path.parts and (lines := path.read_text(encoding="utf-8").count("\n")) > MOST_LINES]
+        self.assertEqual(long, [])
 
     def test_the_rules_see_what_they_forbid(self):
         self.assertTrue(HOST_HEADERS.search("#include <chrono>\n"))
