@@ -1,6 +1,6 @@
 #!/bin/bash
 # shellcheck disable=SC2086 # lists of packages are split on purpose
-# install-deps.sh GROUP...: installs the Debian packages that are missing. Groups: build, demo, test.
+# install-deps.sh GROUP...: installs the Debian packages that are missing. Groups: build, demo, test, selftests.
 # Says nothing and changes nothing when all are there. Asks sudo when not root.
 set -euo pipefail
 # shellcheck source=scripts/common.sh
@@ -10,6 +10,8 @@ build="g++ cmake ninja-build pkg-config ccache libfmt-dev libcli11-dev libexpect
   libcapstone-dev zlib1g-dev libzstd-dev liblz4-dev liblzma-dev libmpfr-dev libgmp-dev"
 demo="python3 ca-certificates"
 test="python3 ca-certificates"
+# gcc-12-multilib, not gcc-multilib: that one conflicts with the cross compilers.
+selftests="linux-source-6.1 xz-utils gcc-12 gcc-12-multilib libc6-dev libc6-dev-i386"
 
 wanted=
 for group in "$@"; do
@@ -17,10 +19,11 @@ for group in "$@"; do
     build) wanted+=" $build" ;;
     demo) wanted+=" $demo" ;;
     test) wanted+=" $test" ;;
-    *) die "no such group: $group (there are build, demo and test)" ;;
+    selftests) wanted+=" $selftests" ;;
+    *) die "no such group: $group (there are build, demo, test and selftests)" ;;
   esac
 done
-[ -n "$wanted" ] || die "which packages? Give one or more of: build demo test"
+[ -n "$wanted" ] || die "which packages? Give one or more of: build demo test selftests"
 
 if ! command -v dpkg-query >/dev/null || ! command -v apt-get >/dev/null; then
   die "this is not a Debian system. Install what these Debian packages hold, by hand:" $wanted
