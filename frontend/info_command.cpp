@@ -1,25 +1,24 @@
 #include <fmt/format.h>
 #include <sys/utsname.h>
 
-#include "cpu/model.h"
-#include "cpu/table/table.h"
 #include "frontend/run_command.h"
 #include "frontend/version.h"
+#include "machine/guest_cpu.h"
 
 namespace callgate {
 
 int info_command() {
   utsname host{};
   uname(&host);
-  const CpuModel model;
+  const GuestCpu cpu = guest_cpu();
   fmt::print("callgate {}\n", kVersion);
   fmt::print("engines        interp (default)\n");
   fmt::print("host           {} {} on {}\n", host.sysname, host.release, host.machine);
-  fmt::print("guest CPU      {} (the only model)\n", model.name);
-  fmt::print("instructions   {} rows in the table\n", all_rows().size());
+  fmt::print("guest CPU      {} (the only model)\n", cpu.model);
+  fmt::print("instructions   {} rows in the table\n", cpu.instructions);
   fmt::print("features      ");
   std::size_t column = 15;
-  for (const std::string& name : feature_names(model)) {
+  for (const std::string& name : cpu.features) {
     if (column + name.size() + 1 > 100) {
       fmt::print("\n              ");
       column = 15;
