@@ -193,9 +193,12 @@ class Cpu {
   void load_slow(SegReg seg, u64 linear, void* out, unsigned size, bool supervisor);
   void store_slow(SegReg seg, u64 linear, const void* in, unsigned size, bool supervisor);
   void probe_slow(SegReg seg, u64 linear, unsigned size, Access access, bool supervisor);
-  void check_canonical(SegReg seg, u64 linear, unsigned size);
+  void check_canonical(SegReg seg, u64 linear, unsigned size, bool supervisor);
   void check_alignment(u64 linear, unsigned size);
-  u64 linear_wrap() const { return long64_ ? ~u64{0} : 0xFFFFFFFF; }
+  /// What a linear address wraps at. The processor's own accesses are 64-bit wide in compatibility mode, too.
+  u64 linear_wrap(bool supervisor) const {
+    return long64_ || (supervisor && long_mode()) ? ~u64{0} : 0xFFFFFFFF;
+  }
 
   u64 fast_base_[kSegCount] = {};
   u64 linear_mask_ = 0xFFFFFFFF;

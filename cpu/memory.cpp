@@ -39,8 +39,8 @@ u64 Cpu::linear_checked(SegReg seg, u64 offset, unsigned size, Access access) {
   return (d.base + offset) & 0xFFFFFFFF;
 }
 
-void Cpu::check_canonical(SegReg seg, u64 linear, unsigned size) {
-  if (!long64_) return;
+void Cpu::check_canonical(SegReg seg, u64 linear, unsigned size, bool supervisor) {
+  if (linear_wrap(supervisor) == 0xFFFFFFFF) return;
   if (is_canonical(linear) && is_canonical(linear + size - 1)) return;
   raise_segment(seg, "data access at the non-canonical address {0:#x}", linear);
 }
@@ -57,35 +57,35 @@ void Cpu::raise_page_fault(const WalkFault& fault) {
 }
 
 void Cpu::load_slow(SegReg seg, u64 lin, void* out, unsigned size, bool supervisor) {
-  check_canonical(seg, lin, size);
+  check_canonical(seg, lin, size, supervisor);
   if (!supervisor) check_alignment(lin, size);
   const AccessContext context = supervisor ? AccessContext::Supervisor : data_context_;
   const u64 epoch = tlb.epoch();
-  if (!tlb.read(context, lin, out, size, linear_wrap())) raise_page_fault(tlb.fault());
+  if (!tlb.read(context, lin, out, size, linear_wrap(supervisor))) raise_page_fault(tlb.fault());
   if (slow_memory_ && !supervisor) check_data_breakpoints(*this, lin, size, Access::Read);
   if (tlb.epoch() != epoch) request_attention();
 }
 
 void Cpu::store_slow(SegReg seg, u64 lin, const void* in, unsigned size, bool supervisor) {
-  check_canonical(seg, lin, size);
+  check_canonical(seg, lin, size, supervisor);
   if (!supervisor) check_alignment(lin, size);
   const AccessContext context = supervisor ? AccessContext::Supervisor : data_context_;
-  if (!tlb.write(context, lin, in, size, linear_wrap())) raise_page_fault(tlb.fault());
+  if (!tlb.write(context, lin, in, size, linear_wrap(supervisor))) raise_page_fault(tlb.fault());
   if (slow_memory_ && !supervisor) check_data_breakpoints(*this, lin, size, Access::Write);
 }
 
 void Cpu::probe_slow(SegReg seg, u64 lin, unsigned size, Access access, bool supervisor) {
-  check_canonical(seg, lin, size);
+  check_canonical(seg, lin, size, supervisor);
   if (!supervisor) check_alignment(lin, size);
   const AccessContext context = supervisor ? AccessContext::Supervisor : data_context_;
   if (access == Access::Write) {
-    if (!tlb.prepare_write(context, lin, size, linear_wrap())) raise_page_fault(tlb.fault());
+    if (!tlb.prepare_write(context, lin, size, linear_wrap(supervisor))) raise_page_fault(tlb.fault());
     return;
   }
   for (u64 at = lin, left = size; left != 0;) {
     if (tlb.fill(context, at, access).fault) raise_page_fault(tlb.fault());
     const u64 step = std::min<u64>(left, kPageSize - (at & kPageMask));
-    at = (at + step) & linear_wrap();
+    at = (at + step) & linear_wrap(supervisor);
     left -= step;
   }
 }
@@ -129,7 +129,7 @@ u8* Cpu::page_pointer(u64 lin, Access access) {
   } else if (const u8* p = tlb.find_read(access_context_, lin, 1)) {
     return const_cast<u8*>(p);
   }
-  check_canonical(DS, lin, 1);
+  check_canonical(DS, lin, 1, false);
   const Translation t = tlb.fill(data_context_, lin, access);
   if (t.fault) raise_page_fault(tlb.fault());
   return t.host;

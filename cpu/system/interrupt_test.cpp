@@ -234,8 +234,13 @@ TEST_CASE("long mode: from compatibility mode the handler runs in 64-bit mode, w
   constexpr u64 kHigh = 0xFFFF800000000000;
   m.cpu.s.gdtr.base = kHigh + M::kGdt;
   m.cpu.s.idtr.base = kHigh + M::kIdt;
-  m.cpu.s.tr.base = kHigh + M::kTss;
-  m.write<u64>(M::kTss + 4, kHigh + M::kStack0 + 8 * 3);
+  // The TSS is mapped only there, and RSP0 lies across two pages of it.
+  constexpr u64 kTssPages = 0xFFFF808000000000;
+  m.write<u64>(M::kTables + 8 * 257, (M::kTables + 0x9000) | 3);
+  m.write<u64>(M::kTables + 0x9000, (M::kTables + 0xA000) | 3);
+  m.write<u64>(M::kTables + 0xA000, 0x200083);
+  m.cpu.s.tr.base = kTssPages + 0xFF8;
+  m.write<u64>(0x200FFC, kHigh + M::kStack0 + 8 * 3);
   m.set_idt64(0x80, M::kCode64, kHigh + M::handler(0x80), 0xEE);
   m.run({0xCD, 0x80});
   CHECK(m.cpu.bits64());

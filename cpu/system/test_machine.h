@@ -14,7 +14,7 @@
 namespace callgate::test {
 
 /// A board with an interrupt pin, ports that remember the last write, and nothing else.
-class TestPlatform : public CpuPlatform {
+class TestBoard : public CpuPlatform {
  public:
   u32 io_read(u16 port, unsigned) override { return last_port = port, io_value; }
   void io_write(u16 port, unsigned size, u32 value) override { last_port = port, last_size = size, io_value = value; }
@@ -210,7 +210,7 @@ class TestMachine {
     cpu.refresh();
   }
 
-  TestPlatform platform;
+  TestBoard platform;
   Log log;
   CpuModel model;
   PhysicalMap ram_map;
