@@ -119,6 +119,9 @@ void Cpu::store_linear_bytes(u64 lin, const void* in, unsigned size, bool superv
 }
 
 void Cpu::probe_linear(u64 lin, unsigned size, Access access, bool supervisor) {
+  const AccessContext context = supervisor ? AccessContext::Supervisor : access_context_;
+  if (access == Access::Write && tlb.find_write(context, lin, size) != nullptr) return;
+  if (access == Access::Read && tlb.find_read(context, lin, size) != nullptr) return;
   probe_slow(DS, lin, size, access, supervisor);
 }
 
