@@ -1,0 +1,114 @@
+// Decoded instructions are a cache that nobody can see: whoever writes to code, the next execution sees the new bytes.
+#include <doctest/doctest.h>
+
+#include "cpu/system/test_machine.h"
+
+using namespace callgate;
+using callgate::test::TestMachine;
+
+namespace {
+constexpr u64 kCode = TestMachine::kCode;
+constexpr u8 kIncEax = 0x40, kDecEax = 0x48, kNop = 0x90;
+}  // namespace
+
+TEST_CASE("a store to the next instruction takes effect at once, in the same block") {
+  TestMachine m;
+  m.protected32();
+  m.code({0xC6, 0x05, 0x07, 0x80, 0x00, 0x00, kDecEax, kIncEax});  // mov byte [0x8007], dec; inc eax
+  m.run(2);
+  CHECK(static_cast<u32>(m.cpu.s.gpr[RAX]) == 0xFFFFFFFF);
+}
+
+TEST_CASE("a loop that rewrites itself on each turn executes what it wrote") {
+  TestMachine m;
+  m.protected32();
+  // 8000: xor byte [0x8007], 8 (inc <-> dec); 8007: inc eax; 8008: jmp 8000
+  m.code({0x80, 0x35, 0x07, 0x80, 0x00, 0x00, 0x08, kIncEax, 0xEB, 0xF6});
+  m.run(3 * 5);
+  CHECK(static_cast<u32>(m.cpu.s.gpr[RAX]) == 0xFFFFFFFF);  // dec inc dec inc dec
+}
+
+TEST_CASE("an instruction that overwrites itself is finished as it was, and is new the next time") {
+  TestMachine m;
+  m.protected32();
+  m.code({0xC6, 0x05, 0x00, 0x80, 0x00, 0x00, kNop});  // mov byte [0x8000], nop: its own first byte
+  m.run(1);
+  CHECK(m.cpu.s.rip == kCode + 7);
+  m.cpu.s.rip = kCode;
+  m.run(1);
+  CHECK(m.cpu.s.rip == kCode + 1);
+}
+
+TEST_CASE("code is found changed after DMA and after a write through the bus") {
+  TestMachine m;
+  m.protected32();
+  m.run({kIncEax});
+  const u8 dec = kDecEax;
+  m.ram_map.PhysicalMap::write(kCode, {&dec, 1});  // DMA
+  m.cpu.s.rip = kCode;
+  m.run(1);
+  CHECK(static_cast<u32>(m.cpu.s.gpr[RAX]) == 0);
+}
+
+TEST_CASE("code is found changed after a write through another mapping of its page") {
+  TestMachine m;
+  m.long64();
+  // A 4 KiB alias of the code's page at 0x40000000: split that 2 MiB page.
+  constexpr u64 kAlias = 0x4000'0000, kTable = 0x18'0000;
+  m.write<u64>(kTable, kCode | 7);
+  m.write<u64>(TestMachine::kTables + 0x3000, kTable | 7);
+  m.cpu.s.gpr[RBX] = kAlias;
+  m.code({0xFF, 0xC0, 0xC6, 0x43, 0x01, 0xC8});  // inc eax; mov byte [rbx + 1], 0xc8: inc eax becomes dec eax
+  m.run(2);
+  m.cpu.s.rip = kCode;
+  m.run(1);
+  CHECK(static_cast<u32>(m.cpu.s.gpr[RAX]) == 0);
+}
+
+TEST_CASE("code is found changed when the page walk sets an accessed bit in it") {
+  TestMachine m;
+  m.long64();
+  // The page table of the alias is the page of the code: entry 1 is at kCode + 8.
+  constexpr u64 kAlias = 0x4000'0000;
+  m.write<u64>(TestMachine::kTables + 0x3000, kCode | 7);
+  // At kCode + 8: 07 20 00 00 ..: not an instruction that we run. mov eax, imm32 at kCode + 0x10 has entry 2 as its bytes:
+  // B8 00 10 00 00 would not be present; so the entry is B9 (P, D, ...) = mov ecx, imm32 without the accessed bit (0x20).
+  m.write<u64>(kCode + 0x10, 0x0000'0000'0000'1199 & ~u64{0x20});  // 99 = cdq, present, not accessed, not dirty
+  m.write<u64>(kCode + 0x10, (m.read<u64>(kCode + 0x10) & ~u64{0xFF}) | 0x57);  // 57 = push rdi; A is 0x20: becomes 77 = ja
+  m.cpu.s.rip = kCode + 0x10;
+  m.cpu.s.gpr[RSP] = TestMachine::kStack0;
+  m.run(1);
+  CHECK(m.cpu.s.gpr[RSP] == TestMachine::kStack0 - 8);  // it was push rdi
+  m.cpu.load_linear<u8>(kAlias + 0x2000, true);         // the walk sets the accessed bit in entry 2
+  CHECK(m.read<u8>(kCode + 0x10) == 0x77);
+  m.cpu.s.flags.set_arithmetic(0);  // ja is taken
+  m.cpu.s.rip = kCode + 0x10;
+  m.run(1);
+  CHECK(m.cpu.s.rip == kCode + 0x12 + 0x11);
+}
+
+TEST_CASE("an instruction across two pages sees a change of its second half") {
+  TestMachine m;
+  m.protected32();
+  m.cpu.s.rip = kCode + 0xFFE;
+  m.code({0xB8, 1, 2, 3, 4});  // mov eax, imm32 over the page's end
+  m.run(1);
+  CHECK(m.cpu.s.gpr[RAX] == 0x04030201);
+  m.write<u8>(kCode + 0x1001, 9);
+  m.cpu.s.rip = kCode + 0xFFE;
+  m.run(1);
+  CHECK(m.cpu.s.gpr[RAX] == 0x04090201);
+}
+
+TEST_CASE("the same bytes are other instructions under another code size") {
+  TestMachine m;
+  m.protected32();
+  m.code({kIncEax, kNop});
+  m.run(2);
+  CHECK(m.cpu.s.gpr[RAX] == 1);
+  m.long64();  // 40 is a REX prefix now: one instruction of two bytes
+  m.cpu.s.rip = kCode;
+  m.run(1);
+  CHECK(m.cpu.s.rip == kCode + 2);
+  CHECK(m.cpu.s.gpr[RAX] == 1);
+}
