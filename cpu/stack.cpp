@@ -23,9 +23,7 @@ void Cpu::push(u64 value, unsigned size) {
   switch (size) {
     case 8: store<u64>(SS, top, value); break;
     case 4: store<u32>(SS, top, static_cast<u32>(value)); break;
-    default:
-      VERIFY(size == 2, "a push has 2, 4 or 8 bytes");
-      store<u16>(SS, top, static_cast<u16>(value));
+    default: VERIFY(size == 2, "a push has 2, 4 or 8 bytes"); store<u16>(SS, top, static_cast<u16>(value));
   }
   set_rsp(top);
 }

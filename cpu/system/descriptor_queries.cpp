@@ -49,12 +49,14 @@ void ltr(Cpu& c, const Insn& i) {
   if (is_null(selector)) raise(Vector::GP, 0, "LTR with the null selector");
   if (selector & 4) raise(Vector::GP, error, "LTR: selector {0:#x} is not in the GDT", selector);
   const Descriptor d = fetch_descriptor(c, selector, Vector::GP);
-  const bool available = d.is_system() && (d.type() == kTssAvailable || (d.type() == kTss16Available && !c.long_mode()));
+  const bool available =
+      d.is_system() && (d.type() == kTssAvailable || (d.type() == kTss16Available && !c.long_mode()));
   if (!available) raise(Vector::GP, error, "LTR: {0:#x} is no available TSS (type {1:#x})", selector, d.high >> 8 & 31);
   u64 base = d.base();
   if (c.long_mode()) {
     base |= u64{fetch_upper_half(c, d)} << 32;
-    if (!is_canonical(base)) raise(Vector::GP, error, "LTR: TSS {0:#x} has the non-canonical base {1:#x}", selector, base);
+    if (!is_canonical(base))
+      raise(Vector::GP, error, "LTR: TSS {0:#x} has the non-canonical base {1:#x}", selector, base);
   }
   if (!d.present()) raise(Vector::NP, error, "LTR: TSS {0:#x} is not present", selector);
   c.store_linear<u8>(d.address + 5, static_cast<u8>(d.high >> 8 | 2), true);  // busy

@@ -87,8 +87,8 @@ bool Cpu::event_ready() { return next_due(*this) != Due::Nothing; }
 bool Cpu::service_events() {
   // A start-up IPI is for a processor that waits for one; any other ignores it.
   if (s.activity != Activity::WaitForSipi && !s.init_pending) s.sipi_pending = false;
-  // Several can enter before the first handler's first instruction (a trap, then an NMI). The bound is for a guest whose
-  // handlers let the same interrupt in again at once, for ever.
+  // Several can enter before the first handler's first instruction (a trap, then an NMI). The bound is for a guest
+  // whose handlers let the same interrupt in again at once, for ever.
   constexpr unsigned kMostAtOnce = 4;
   bool any = false;
   for (unsigned n = 0; n < kMostAtOnce; n++) {

@@ -157,3 +157,44 @@ TEST_CASE("HLT waits for an interrupt and continues after it") {
   CHECK(m.handling() == 0x30);
   CHECK(m.stack(0, 4) == M::kCode + 1);
 }
+
+TEST_CASE("a watchpoint hit by MOV SS is told after the next instruction; an INT n enters its handler first") {
+  for (const bool software_interrupt : {false, true}) {
+    M m;
+    m.protected32(0);
+    m.write<u16>(0x7000, M::kData0);
+    m.cpu.s.dr[0] = 0x7000;
+    m.cpu.s.dr7 = 0x400 | 1 | 0x30000 | 0x40000;  // reads and writes of two bytes
+    m.cpu.refresh();
+    if (software_interrupt)
+      m.code({0x8E, 0x15, 0x00, 0x70, 0, 0, 0xCD, 0x40});  // mov ss, [0x7000]; int 0x40
+    else
+      m.code({0x8E, 0x15, 0x00, 0x70, 0, 0, 0x90});
+    m.run(1);
+    CHECK(m.handling() == -1);
+    m.run(2);
+    CHECK(m.handling() == 1);
+    CHECK(m.stack(0, 4) == (software_interrupt ? M::handler(0x40) : M::kCode + 7));
+    CHECK((m.cpu.s.dr6 & 15) == 1);
+  }
+}
+
+TEST_CASE("a code breakpoint's #DB is a fault with RF clear in its image; an IRET with RF set goes past it") {
+  M m;
+  m.protected32(0);
+  m.cpu.s.dr[0] = M::kCode;
+  m.cpu.s.dr7 = 0x400 | 1;
+  m.cpu.refresh();
+  m.code({0x90, 0x90});
+  m.run(1);
+  CHECK(m.handling() == 1);
+  CHECK(m.stack(0, 4) == M::kCode);
+  CHECK((m.stack(2, 4) & kRF) == 0);
+  m.cpu.s.gpr[RSP] = M::kStack0;
+  for (const u32 v : {u32{kRF | 2}, u32{M::kCode0}, static_cast<u32>(M::kCode)}) m.push(v, 4);
+  m.run({0xCF});
+  CHECK(m.cpu.s.flags.test(kRF));
+  m.run(1);
+  CHECK(m.cpu.s.rip == M::kCode + 1);
+  CHECK(!m.cpu.s.flags.test(kRF));
+}

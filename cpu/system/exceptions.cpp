@@ -1,5 +1,6 @@
-// Exceptions: from a fault that an instruction raised to its handler, the double fault or shutdown; and the memory of the
-// last faults, so that a triple fault can be told in words. Ref: SDM 3A 6.15, "Interrupt 8: Double Fault Exception".
+// Exceptions: from a fault that an instruction raised to its handler, the double fault or shutdown; and the memory of
+// the last faults, so that a triple fault can be told in words. Ref: SDM 3A 6.15, "Interrupt 8: Double Fault
+// Exception".
 #include "cpu/system/exceptions.h"
 
 #include <fmt/format.h>

@@ -43,7 +43,7 @@ TEST_CASE("a fault pushes its instruction's address, RF in the image, and the er
 TEST_CASE("a page fault sets CR2 and pushes the access in its error code") {
   M m;
   m.long64(3);
-  m.write<u64>(M::kTables + 0x1000 + 8 * 3, 0);  // the fourth GiB is missing
+  m.write<u64>(M::kTables + 0x1000 + 8 * 3, 0);       // the fourth GiB is missing
   m.run({0xA2, 0x10, 0x00, 0x00, 0xC0, 0, 0, 0, 0});  // mov [0xC0000010], al
   CHECK(m.last_fault() == "#PF(0x6)");
   CHECK(m.cpu.s.cr2 == 0xC0000010);
@@ -102,8 +102,8 @@ TEST_CASE("a fault while pushing on a read-only stack becomes a double fault on 
   for (u64 n = 0; n < 512; n++) m.write<u64>(kPt + 8 * n, n << 12 | (n == (M::kStack0 >> 12) ? 1 : 3));
   m.write<u64>(M::kTables + 0x2000, kPt | 3);
   m.set_idt64(8, M::kCode64, M::handler(8), 0x8E, 1);
-  // IRETQ on the read-only page, to a selector that is bad: #GP, whose frame can't be written: #PF: delivered on the same
-  // stack: #PF again: #DF.
+  // IRETQ on the read-only page, to a selector that is bad: #GP, whose frame can't be written: #PF: delivered on the
+  // same stack: #PF again: #DF.
   const u64 frame[] = {0x1234, 0x100, 2, 0x5678, M::kData3};
   for (unsigned n = 0; n < 5; n++) m.write<u64>(M::kStack0 + 0x100 + 8 * n, frame[n]);
   m.cpu.s.gpr[RSP] = M::kStack0 + 0x100;
@@ -131,7 +131,8 @@ TEST_CASE("a triple fault shuts the processor down, and its chain is told in wor
   REQUIRE(faults.size() == 4);
   CHECK(describe(faults[0]) == "#GP(0x10) at 0x1b:0x8000 (count 0): data segment 0x10 has DPL 0 < CPL 3");
   CHECK(describe(faults[1]) == "#NP(0x6b) at 0x1b:0x8000 (count 0): IDT entry 0xd is not present");
-  CHECK(describe(faults[2]) == "#DF(0x0) at 0x1b:0x8000 (count 0): delivering vector 13 met vector 11 (error code 0x6b)");
+  CHECK(describe(faults[2]) ==
+        "#DF(0x0) at 0x1b:0x8000 (count 0): delivering vector 13 met vector 11 (error code 0x6b)");
   CHECK(describe(faults[3]) ==
         "#GP(0x11) at 0x1b:0x8000 (count 0): IDT entry 0x8 names 0x10, which is no code segment");
   REQUIRE(lines.size() == 9);

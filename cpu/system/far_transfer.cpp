@@ -38,7 +38,8 @@ void check_direct_code(Cpu& c, const Descriptor& d, u16 selector) {
       raise(Vector::GP, error, "conforming code segment {0:#x} has DPL {1} > CPL {2}", selector, d.dpl(), cpl);
   } else {
     if (rpl > cpl) raise(Vector::GP, error, "code selector {0:#x} has RPL {1} > CPL {2}", selector, rpl, cpl);
-    if (d.dpl() != cpl) raise(Vector::GP, error, "code segment {0:#x} has DPL {1}, not CPL {2}", selector, d.dpl(), cpl);
+    if (d.dpl() != cpl)
+      raise(Vector::GP, error, "code segment {0:#x} has DPL {1}, not CPL {2}", selector, d.dpl(), cpl);
   }
   if (!d.present()) raise(Vector::NP, error, "code segment {0:#x} is not present", selector);
 }
@@ -80,11 +81,11 @@ CallGate open_call_gate(Cpu& c, const Descriptor& gate) {
   if (is_null(selector)) raise(Vector::GP, 0, "call gate {0:#x} has a null code selector", gate.selector);
   g.code = fetch_descriptor(c, selector, Vector::GP);
   if (!g.code.is_code())
-    raise(Vector::GP, selector_error(selector), "call gate {0:#x} names {1:#x}, which is no code segment", gate.selector,
-          selector);
+    raise(Vector::GP, selector_error(selector), "call gate {0:#x} names {1:#x}, which is no code segment",
+          gate.selector, selector);
   if (g.code.dpl() > c.cpl())
-    raise(Vector::GP, selector_error(selector), "call gate {0:#x}: its code segment has DPL {1} > CPL {2}", gate.selector,
-          g.code.dpl(), c.cpl());
+    raise(Vector::GP, selector_error(selector), "call gate {0:#x}: its code segment has DPL {1} > CPL {2}",
+          gate.selector, g.code.dpl(), c.cpl());
   if (c.long_mode() && (!g.code.long_mode() || g.code.big()))
     raise(Vector::GP, selector_error(selector), "call gate {0:#x} names {1:#x}, which is no 64-bit code segment",
           gate.selector, selector);
@@ -113,8 +114,8 @@ SystemTarget classify(Cpu& c, const Descriptor& d) {
       }
     }
   }
-  raise(Vector::GP, selector_error(d.selector), "a far transfer to {0:#x}: no code, gate or available TSS (type {1:#x})",
-        d.selector, d.high >> 8 & 31);
+  raise(Vector::GP, selector_error(d.selector),
+        "a far transfer to {0:#x}: no code, gate or available TSS (type {1:#x})", d.selector, d.high >> 8 & 31);
 }
 
 void transfer_to_task(Cpu& c, const Descriptor& d, SystemTarget kind, TaskSwitch how) {
@@ -127,7 +128,8 @@ void transfer_to_task(Cpu& c, const Descriptor& d, SystemTarget kind, TaskSwitch
   switch_task(c, kind == SystemTarget::Tss ? d : fetch_available_tss(c, d.gate_selector()), how, c.next_rip());
 }
 
-// --- JMP --------------------------------------------------------------------------------------------------------------
+// --- JMP
+// --------------------------------------------------------------------------------------------------------------
 
 void jump_through_gate(Cpu& c, const Descriptor& gate) {
   CallGate g = open_call_gate(c, gate);
@@ -161,7 +163,8 @@ void far_jump(Cpu& c, const FarPointer& p) {
   else transfer_to_task(c, d, kind, TaskSwitch::Jump);
 }
 
-// --- CALL -------------------------------------------------------------------------------------------------------------
+// --- CALL
+// -------------------------------------------------------------------------------------------------------------
 
 /// The return address on the current stack.
 StackFrame return_frame(Cpu& c, unsigned stack_size, unsigned size) {
@@ -255,7 +258,8 @@ void far_jump_indirect(Cpu& c, const Insn& i) { far_jump(c, indirect_pointer(c, 
 void far_call_direct(Cpu& c, const Insn& i) { far_call(c, direct_pointer(i), i.width); }
 void far_call_indirect(Cpu& c, const Insn& i) { far_call(c, indirect_pointer(c, i), i.width); }
 
-// --- RET --------------------------------------------------------------------------------------------------------------
+// --- RET
+// --------------------------------------------------------------------------------------------------------------
 
 void far_return(Cpu& c, const Insn& i) {
   const unsigned size = i.width;

@@ -130,16 +130,16 @@ TEST_CASE("a call gate's checks, in order") {
     far(m, opcode, selector);
     return m.last_fault();
   };
-  CHECK(fault(gate(M::kCode0, 0x9500, 0x8C), M::kFree) == "#GP(0x70)");            // DPL 0
-  CHECK(fault(gate(M::kCode0, 0x9500, 0xCC), M::kFree) == "#GP(0x70)");            // DPL 2
+  CHECK(fault(gate(M::kCode0, 0x9500, 0x8C), M::kFree) == "#GP(0x70)");  // DPL 0
+  CHECK(fault(gate(M::kCode0, 0x9500, 0xCC), M::kFree) == "#GP(0x70)");  // DPL 2
   CHECK(fault(gate(M::kCode0, 0x9500, 0x6C), M::kFree) == "#NP(0x70)");
   CHECK(fault(gate(0, 0x9500, 0xEC), M::kFree) == "#GP(0x0)");
   CHECK(fault(gate(M::kData0, 0x9500, 0xEC), M::kFree) == "#GP(0x10)");
   CHECK(fault(gate(M::kFree + 8, 0x9500, 0xEC), M::kFree) == "#NP(0x78)");
-  CHECK(fault(gate(M::kCode0, 0x9500, 0xEC), M::kFree, 0xEA) == "#GP(0x8)");       // a jump can't change rings
+  CHECK(fault(gate(M::kCode0, 0x9500, 0xEC), M::kFree, 0xEA) == "#GP(0x8)");  // a jump can't change rings
   CHECK(fault(gate(M::kConforming, 0x9500, 0xEC), M::kFree, 0xEA) == "none");
   CHECK(fault(gate(M::kCode3, 0x9500, 0xEC), M::kFree, 0xEA) == "none");
-  CHECK(fault(gate(M::kCode0, 0x9500, 0xEE), M::kFree) == "#GP(0x70)");            // an interrupt gate
+  CHECK(fault(gate(M::kCode0, 0x9500, 0xEE), M::kFree) == "#GP(0x70)");  // an interrupt gate
 }
 
 TEST_CASE("a call gate with an RPL beyond its DPL is #GP") {

@@ -34,8 +34,8 @@ void StackFrame::check() {
       if (!is_canonical(slot.linear) || !is_canonical(slot.linear + slot.size - 1))
         raise(Vector::SS, error_, "a stack frame at the non-canonical address {0:#x}", slot.linear);
     } else if (!inside_limit(ss_, slot.offset, slot.size)) {
-      raise(Vector::SS, error_, "a stack frame at {0:#x} is outside stack segment {1:#x} with limit {2:#x}", slot.offset,
-            ss_.selector, ss_.limit);
+      raise(Vector::SS, error_, "a stack frame at {0:#x} is outside stack segment {1:#x} with limit {2:#x}",
+            slot.offset, ss_.selector, ss_.limit);
     }
     c_.probe_linear(slot.linear, slot.size, Access::Write, supervisor_);
   }
@@ -63,7 +63,8 @@ InnerStack stack_from_tss(Cpu& c, unsigned level, u32 ext) {
 u64 rsp_from_tss64(Cpu& c, u32 offset, u32 ext) {
   if (offset + 7 > c.s.tr.limit)
     raise(Vector::TS, selector_error(c.s.tr.selector) | ext,
-          "the stack pointer at {0:#x} is beyond the limit {1:#x} of TSS {2:#x}", offset, c.s.tr.limit, c.s.tr.selector);
+          "the stack pointer at {0:#x} is beyond the limit {1:#x} of TSS {2:#x}", offset, c.s.tr.limit,
+          c.s.tr.selector);
   const u64 rsp = c.load_linear<u64>(system_linear(c, c.s.tr.base, offset, ext), true);
   if (!is_canonical(rsp)) raise(Vector::SS, ext, "the TSS's stack pointer {0:#x} is not canonical", rsp);
   return rsp;

@@ -64,8 +64,8 @@ struct InnerStack {
 };
 InnerStack stack_from_tss(Cpu& c, unsigned level, u32 ext);
 
-/// A stack pointer of the 64-bit TSS at `offset` (RSPn: 4 + 8n, ISTn: 0x1C + 8n); raises #TS(TR | ext) beyond its limit and
-/// #SS(ext) when it isn't canonical.
+/// A stack pointer of the 64-bit TSS at `offset` (RSPn: 4 + 8n, ISTn: 0x1C + 8n); raises #TS(TR | ext) beyond its limit
+/// and #SS(ext) when it isn't canonical.
 u64 rsp_from_tss64(Cpu& c, u32 offset, u32 ext);
 constexpr u32 tss64_rsp(unsigned level) { return 4 + 8 * level; }
 constexpr u32 tss64_ist(unsigned number) { return 0x1C + 8 * number; }

@@ -1,6 +1,6 @@
-// Event delivery: interrupts, exceptions and INT n through the IVT or IDT, in every mode. The frame is checked completely
-// before any of it is written, and registers change last. Which event comes, and what a fault in here leads to, is
-// events.cpp's and exceptions.cpp's business. Ref: SDM 3A, chapter 6; SDM 2, INT n.
+// Event delivery: interrupts, exceptions and INT n through the IVT or IDT, in every mode. The frame is checked
+// completely before any of it is written, and registers change last. Which event comes, and what a fault in here leads
+// to, is events.cpp's and exceptions.cpp's business. Ref: SDM 3A, chapter 6; SDM 2, INT n.
 #include "cpu/system/frame.h"
 #include "cpu/system/segments.h"
 #include "cpu/system/task_switch.h"
@@ -65,7 +65,8 @@ Descriptor fetch_handler_segment(Cpu& c, const Gate& g, const Event& e) {
   if (c.long_mode() && (!d.long_mode() || d.big()))
     raise(Vector::GP, error, "IDT entry {0:#x} names {1:#x}, which is no 64-bit code segment", e.vector, selector);
   if (c.v86() && (d.conforming() || d.dpl() != 0))
-    raise(Vector::GP, error, "IDT entry {0:#x}: the handler of a v86 task must be at DPL 0, not {1}", e.vector, d.dpl());
+    raise(Vector::GP, error, "IDT entry {0:#x}: the handler of a v86 task must be at DPL 0, not {1}", e.vector,
+          d.dpl());
   if (!d.present())
     raise(Vector::NP, error, "IDT entry {0:#x}: code segment {1:#x} is not present", e.vector, selector);
   return d;
@@ -81,7 +82,8 @@ void commit_code(Cpu& c, const Descriptor& cs, unsigned new_cpl, u64 rip) {
   c.next_rip() = rip;
 }
 
-// --- real-address mode, and v86 tasks that handle their own interrupts ------------------------------------------------
+// --- real-address mode, and v86 tasks that handle their own interrupts
+// ------------------------------------------------
 
 void push_real_frame(Cpu& c, u16 flags, const Event& e, StackFrame& frame) {
   frame.push(flags, 2);
@@ -132,7 +134,8 @@ void deliver_inside_v86(Cpu& c, const Event& e) {
   c.next_rip() = entry & 0xFFFF;
 }
 
-// --- protected mode ---------------------------------------------------------------------------------------------------
+// --- protected mode
+// ---------------------------------------------------------------------------------------------------
 
 void deliver_protected(Cpu& c, const Event& e) {
   const Gate g = fetch_gate(c, e);
@@ -190,7 +193,8 @@ void deliver_protected(Cpu& c, const Event& e) {
   commit_code(c, cs, new_cpl, offset);
 }
 
-// --- long mode --------------------------------------------------------------------------------------------------------
+// --- long mode
+// --------------------------------------------------------------------------------------------------------
 
 void deliver_long(Cpu& c, const Event& e) {
   const Gate g = fetch_gate(c, e);
@@ -198,10 +202,8 @@ void deliver_long(Cpu& c, const Event& e) {
   const bool inner = !cs.conforming() && cs.dpl() < c.cpl();
   const unsigned new_cpl = inner ? cs.dpl() : c.cpl();
   u64 rsp = c.s.gpr[RSP];
-  if (g.ist() != 0)
-    rsp = rsp_from_tss64(c, tss64_ist(g.ist()), e.ext);
-  else if (inner)
-    rsp = rsp_from_tss64(c, tss64_rsp(new_cpl), e.ext);
+  if (g.ist() != 0) rsp = rsp_from_tss64(c, tss64_ist(g.ist()), e.ext);
+  else if (inner) rsp = rsp_from_tss64(c, tss64_rsp(new_cpl), e.ext);
   rsp &= ~u64{15};  // SDM 3A 6.14.2: the frame is aligned whether the stack switches or not
 
   StackFrame frame(c, c.s.seg[SS], rsp, 8, new_cpl < 3, e.ext);

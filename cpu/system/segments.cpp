@@ -39,7 +39,8 @@ std::optional<Descriptor> find_descriptor(Cpu& c, u16 selector) {
 Descriptor fetch_descriptor(Cpu& c, u16 selector, Vector vector, u32 ext) {
   if (const auto d = find_descriptor(c, selector)) return *d;
   const u32 error = selector_error(selector) | ext;
-  if (!(selector & 4)) raise(vector, error, "selector {0:#x} is beyond the GDT's limit {1:#x}", selector, c.s.gdtr.limit);
+  if (!(selector & 4))
+    raise(vector, error, "selector {0:#x} is beyond the GDT's limit {1:#x}", selector, c.s.gdtr.limit);
   if (c.s.ldtr.unusable()) raise(vector, error, "selector {0:#x} is in the LDT, and LDTR is null", selector);
   raise(vector, error, "selector {0:#x} is beyond the LDT's limit {1:#x}", selector, c.s.ldtr.limit);
 }
@@ -66,7 +67,8 @@ Descriptor fetch_data_segment(Cpu& c, SegReg seg, u16 selector, unsigned cpl, Ve
   if (seg == SS) return fetch_stack_segment(c, selector, cpl, bad, ext);
   Descriptor d = fetch_descriptor(c, selector, bad, ext);
   const u32 error = selector_error(selector) | ext;
-  if (d.is_system()) raise(bad, error, "{0:#x} is a system descriptor of type {1}, no data segment", selector, d.type());
+  if (d.is_system())
+    raise(bad, error, "{0:#x} is a system descriptor of type {1}, no data segment", selector, d.type());
   if (!d.readable()) raise(bad, error, "{0:#x} is an execute-only code segment", selector);
   if (!d.conforming() && (cpl > d.dpl() || (selector & 3u) > d.dpl())) raise_privilege(bad, error, selector, d, cpl);
   if (!d.present()) raise(Vector::NP, error, "data segment {0:#x} is not present", selector);
@@ -79,7 +81,8 @@ Descriptor fetch_stack_segment(Cpu& c, u16 selector, unsigned cpl, Vector bad, u
   Descriptor d = fetch_descriptor(c, selector, bad, ext);
   if ((selector & 3u) != cpl)
     raise(bad, error, "stack selector {0:#x} has RPL {1}, not CPL {2}", selector, selector & 3, cpl);
-  if (!d.writable_data()) raise(bad, error, "stack segment {0:#x} is not writable data (type {1:#x})", selector, d.type());
+  if (!d.writable_data())
+    raise(bad, error, "stack segment {0:#x} is not writable data (type {1:#x})", selector, d.type());
   if (d.dpl() != cpl) raise(bad, error, "stack segment {0:#x} has DPL {1}, not CPL {2}", selector, d.dpl(), cpl);
   if (!d.present()) raise(Vector::SS, error, "stack segment {0:#x} is not present", selector);
   return d;
@@ -147,8 +150,7 @@ void load_ldtr(Cpu& c, u16 selector, Vector bad, u32 ext) {
     if (!is_canonical(base)) raise(bad, error, "LDT {0:#x} has the non-canonical base {1:#x}", selector, base);
   }
   // SDM: LLDT of a segment that is not present is #NP; in a task switch every failure is #TS.
-  if (!d.present())
-    raise(bad == Vector::TS ? Vector::TS : Vector::NP, error, "LDT {0:#x} is not present", selector);
+  if (!d.present()) raise(bad == Vector::TS ? Vector::TS : Vector::NP, error, "LDT {0:#x} is not present", selector);
   c.s.ldtr = d.segment();
   c.s.ldtr.base = base;
 }

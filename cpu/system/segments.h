@@ -1,5 +1,6 @@
-// Segment descriptors: how they are found in the GDT and LDT, parsed, checked and marked accessed. Everything in the system
-// half that loads a segment goes through here; it knows no instruction. Ref: SDM 3A, chapters 3.4, 3.5, 5 and 7.2.
+// Segment descriptors: how they are found in the GDT and LDT, parsed, checked and marked accessed. Everything in the
+// system half that loads a segment goes through here; it knows no instruction. Ref: SDM 3A, chapters 3.4, 3.5, 5
+// and 7.2.
 #pragma once
 
 #include <optional>
@@ -71,11 +72,12 @@ constexpr Segment null_segment(u16 selector, unsigned dpl = 0) {
 /// The descriptor of a selector, or nothing when its table ends before it (or there is no LDT).
 std::optional<Descriptor> find_descriptor(Cpu& c, u16 selector);
 
-/// The same; raises `vector`(selector | ext) when it lies outside. A null selector finds the GDT's entry 0: look before.
+/// The same; raises `vector`(selector | ext) when it lies outside. A null selector finds the GDT's entry 0: look
+/// before.
 Descriptor fetch_descriptor(Cpu& c, u16 selector, Vector vector, u32 ext = 0);
 
-/// The upper half of a 16-byte system descriptor of long mode: base or offset bits 63..32. Raises #GP(selector | ext) when
-/// the table ends before it or its type field isn't 0.
+/// The upper half of a 16-byte system descriptor of long mode: base or offset bits 63..32. Raises #GP(selector | ext)
+/// when the table ends before it or its type field isn't 0.
 u32 fetch_upper_half(Cpu& c, const Descriptor& d, u32 ext = 0);
 
 /// Sets the accessed bit in memory, when it is 0, and in `d`. The last thing that may fault before a load commits.
@@ -85,8 +87,8 @@ void mark_accessed(Cpu& c, Descriptor& d);
 /// `bad` is the vector of failed checks: #GP for instructions, #TS for task switches.
 Descriptor fetch_data_segment(Cpu& c, SegReg seg, u16 selector, unsigned cpl, Vector bad, u32 ext = 0);
 
-/// A stack segment for privilege level `cpl` by the rules of an inner or outer stack: not null, RPL = DPL = cpl, writable,
-/// present. `bad` is #TS for stacks of a TSS, #GP for returns.
+/// A stack segment for privilege level `cpl` by the rules of an inner or outer stack: not null, RPL = DPL = cpl,
+/// writable, present. `bad` is #TS for stacks of a TSS, #GP for returns.
 Descriptor fetch_stack_segment(Cpu& c, u16 selector, unsigned cpl, Vector bad, u32 ext = 0);
 
 /// For a far transfer's code segment: raises #GP(selector | ext) for L with D in long mode.

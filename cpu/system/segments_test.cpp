@@ -173,9 +173,9 @@ TEST_CASE("MOV from a segment register: 16 bits to memory and 16-bit registers, 
   m.protected32(0);
   m.cpu.s.gpr[RAX] = m.cpu.s.gpr[RCX] = 0xAAAAAAAA;
   m.write<u32>(0x7000, 0xFFFFFFFF);
-  m.run({0x8C, 0xD8});                                     // mov eax, ds
-  m.run({0x66, 0x8C, 0xD9});                               // mov cx, ds
-  m.run({0x8C, 0x1D, 0x00, 0x70, 0x00, 0x00});             // mov [0x7000], ds
+  m.run({0x8C, 0xD8});                          // mov eax, ds
+  m.run({0x66, 0x8C, 0xD9});                    // mov cx, ds
+  m.run({0x8C, 0x1D, 0x00, 0x70, 0x00, 0x00});  // mov [0x7000], ds
   CHECK(m.cpu.s.gpr[RAX] == M::kData0);
   CHECK(m.cpu.s.gpr[RCX] == (0xAAAA0000 | M::kData0));
   CHECK(m.read<u32>(0x7000) == (0xFFFF0000 | M::kData0));
@@ -199,7 +199,7 @@ TEST_CASE("a POP of a bad selector leaves the stack pointer alone") {
   m.code({0x1F});
   m.run();
   CHECK(m.last_fault() == "#GP(0x100)");
-  CHECK(m.stack(1, 4) == M::kCode);               // the frame: error code, EIP
+  CHECK(m.stack(1, 4) == M::kCode);                // the frame: error code, EIP
   CHECK(m.cpu.s.gpr[RSP] == M::kStack0 - 4 - 16);  // below the selector
 }
 

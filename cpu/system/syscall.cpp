@@ -9,7 +9,8 @@ namespace callgate::helpers {
 
 namespace {
 
-static_assert(kIntelVendor, "AMD differs: SYSCALL in compatibility mode, no SYSENTER in long mode, SYSRET's canonical check");
+static_assert(kIntelVendor,
+              "AMD differs: SYSCALL in compatibility mode, no SYSENTER in long mode, SYSRET's canonical check");
 
 enum class Code : u8 { Bits32, Bits64 };
 

@@ -60,7 +60,9 @@ class Tss {
  private:
   u32 word() const { return wide_ ? 4 : 2; }
   u64 linear(u32 offset) const { return system_linear(c_, base_, offset); }
-  u32 get(u32 offset) { return wide_ ? c_.load_linear<u32>(linear(offset), true) : c_.load_linear<u16>(linear(offset), true); }
+  u32 get(u32 offset) {
+    return wide_ ? c_.load_linear<u32>(linear(offset), true) : c_.load_linear<u16>(linear(offset), true);
+  }
   void put(u32 offset, u32 value) {
     if (wide_) c_.store_linear<u32>(linear(offset), value, true);
     else c_.store_linear<u16>(linear(offset), static_cast<u16>(value), true);
@@ -145,8 +147,8 @@ void switch_task(Cpu& c, const Descriptor& d, TaskSwitch how, u64 return_eip, u3
     raise(Vector::TS, selector_error(d.selector) | ext, "the new TSS {0:#x} has limit {1:#x}: too small", d.selector,
           d.limit());
   if (c.s.tr.limit < (old_wide ? kMinLimit32 : kMinLimit16))
-    raise(Vector::TS, selector_error(old_selector) | ext, "the old TSS {0:#x} has limit {1:#x}: too small", old_selector,
-          c.s.tr.limit);
+    raise(Vector::TS, selector_error(old_selector) | ext, "the old TSS {0:#x} has limit {1:#x}: too small",
+          old_selector, c.s.tr.limit);
 
   // All that is written or read is touched first, while the old task is whole.
   Tss from(c, c.s.tr.base, old_wide), to(c, d.base(), wide);
@@ -157,7 +159,8 @@ void switch_task(Cpu& c, const Descriptor& d, TaskSwitch how, u64 return_eip, u3
   const bool changes_cr3 = wide && c.s.cr0 & kCr0Pg;
   TaskImage t = to.load();
   if (changes_cr3 && c.s.cr4 & kCr4Pae && !load_pdptes(c, t.cr3))
-    raise(Vector::TS, selector_error(d.selector) | ext, "the new task's CR3 {0:#x} names PDPTEs with reserved bits", t.cr3);
+    raise(Vector::TS, selector_error(d.selector) | ext, "the new task's CR3 {0:#x} names PDPTEs with reserved bits",
+          t.cr3);
 
   u32 old_flags = c.s.flags.value();
   if (how == TaskSwitch::Iret) old_flags &= ~u32{kNT};
@@ -194,7 +197,8 @@ void switch_task(Cpu& c, const Descriptor& d, TaskSwitch how, u64 return_eip, u3
 void return_to_previous_task(Cpu& c, u64 return_eip) {
   const u16 link = c.load_linear<u16>(system_linear(c, c.s.tr.base, 0), true);
   const u32 error = selector_error(link);
-  if (is_null(link) || link & 4) raise(Vector::TS, error, "IRET with NT: the back link {0:#x} is null or in the LDT", link);
+  if (is_null(link) || link & 4)
+    raise(Vector::TS, error, "IRET with NT: the back link {0:#x} is null or in the LDT", link);
   const Descriptor d = fetch_descriptor(c, link, Vector::TS);
   if (d.is_code_or_data() || (d.type() != kTssBusy && d.type() != kTss16Busy))
     raise(Vector::TS, error, "IRET with NT: the back link {0:#x} is no busy TSS (type {1:#x})", link, d.high >> 8 & 31);

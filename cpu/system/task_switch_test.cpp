@@ -114,7 +114,7 @@ TEST_CASE("tasks that may not be switched to") {
     CHECK(m.cpu.s.tr.selector == M::kTssSelector);
     return m.last_fault();
   };
-  CHECK(fault(0x8B, kTask) == "#GP(0x70)");   // busy
+  CHECK(fault(0x8B, kTask) == "#GP(0x70)");  // busy
   CHECK(fault(0x8B, kGate) == "#GP(0x70)");
   CHECK(fault(0x09, kTask) == "#NP(0x70)");
   CHECK(fault(0x89, kTask | 1) == "#GP(0x70)");  // RPL > DPL

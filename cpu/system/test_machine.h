@@ -1,5 +1,6 @@
 // A small machine for the tests of the system half: RAM, one processor, the interpreter, and descriptor tables that are
-// ready to use. Every exception handler is a jump to itself, so that a test sees where the processor went and its frame.
+// ready to use. Every exception handler is a jump to itself, so that a test sees where the processor went and its
+// frame.
 #pragma once
 
 #include <initializer_list>
@@ -58,7 +59,8 @@ class TestMachine {
   static constexpr u16 kFree = 0x70;  ///< from here up to 0xF8: the test's own
   static constexpr u16 kGdtLimit = 0xFF;
 
-  TestMachine() : ram_map(make_ram(), 0x80000000), cpu(0, ram_map, platform, log, model), decoded(ram_map), interpreter(decoded) {
+  TestMachine()
+      : ram_map(make_ram(), 0x80000000), cpu(0, ram_map, platform, log, model), decoded(ram_map), interpreter(decoded) {
     set_gdt(kCode0, descriptor(0, 0xFFFFF, 0x9B, 12));
     set_gdt(kData0, descriptor(0, 0xFFFFF, 0x93, 12));
     set_gdt(kCode3, descriptor(0, 0xFFFFF, 0xFB, 12));
@@ -95,7 +97,9 @@ class TestMachine {
     cpu.s.cr0 = kCr0Pe | kCr0Et | kCr0Ne;
     for (unsigned v = 0; v < 256; v++) set_idt(v, kCode0, handler(v), 0x8E);
     cpu.s.idtr = {kIdt, 0x7FF};
-    cpu.s.tr = Descriptor{static_cast<u32>(gdt(kTssSelector)), static_cast<u32>(gdt(kTssSelector) >> 32), 0, kTssSelector}.segment();
+    cpu.s.tr =
+        Descriptor{static_cast<u32>(gdt(kTssSelector)), static_cast<u32>(gdt(kTssSelector) >> 32), 0, kTssSelector}
+            .segment();
     write<u32>(kTss + 4, kStack0);
     write<u32>(kTss + 8, kData0);
     write<u32>(kTss + 12, kStack0 - 0x1000);
@@ -116,7 +120,9 @@ class TestMachine {
     cpu.s.cr0 = kCr0Pe | kCr0Et | kCr0Ne | kCr0Pg | kCr0Wp;
     for (unsigned v = 0; v < 256; v++) set_idt64(v, kCode64, handler(v), 0x8E);
     cpu.s.idtr = {kIdt, 0xFFF};
-    cpu.s.tr = Descriptor{static_cast<u32>(gdt(kTssSelector)), static_cast<u32>(gdt(kTssSelector) >> 32), 0, kTssSelector}.segment();
+    cpu.s.tr =
+        Descriptor{static_cast<u32>(gdt(kTssSelector)), static_cast<u32>(gdt(kTssSelector) >> 32), 0, kTssSelector}
+            .segment();
     write<u64>(kTss + 4, kStack0);
     for (unsigned ist = 1; ist <= 7; ist++) write<u64>(kTss + 0x1C + 8 * ist, kIst + 0x400 * ist);
     cpu.s.ldtr = null_segment(0);
@@ -188,8 +194,8 @@ class TestMachine {
   }
   /// The n-th slot of the current stack, in slots of `size` bytes.
   u64 stack(unsigned n, unsigned size) {
-    const u64 top = cpu.bits64() ? cpu.s.gpr[RSP]
-                                 : cpu.s.seg[SS].base + (cpu.s.gpr[RSP] & low_mask(8 * cpu.stack_size()));
+    const u64 top =
+        cpu.bits64() ? cpu.s.gpr[RSP] : cpu.s.seg[SS].base + (cpu.s.gpr[RSP] & low_mask(8 * cpu.stack_size()));
     u64 v = 0;
     ram_map.bus_read(top + n * size, {reinterpret_cast<u8*>(&v), size});
     return v;

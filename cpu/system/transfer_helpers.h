@@ -24,9 +24,12 @@ void int1(Cpu& c, const Insn& i);
 // segment_moves.cpp
 void mov_from_segment(Cpu& c, const Insn& i);
 void mov_to_segment(Cpu& c, const Insn& i);
-template <SegReg kSeg> void push_segment(Cpu& c, const Insn& i);
-template <SegReg kSeg> void pop_segment(Cpu& c, const Insn& i);
-template <SegReg kSeg> void load_far_pointer(Cpu& c, const Insn& i);
+template <SegReg kSeg>
+void push_segment(Cpu& c, const Insn& i);
+template <SegReg kSeg>
+void pop_segment(Cpu& c, const Insn& i);
+template <SegReg kSeg>
+void load_far_pointer(Cpu& c, const Insn& i);
 
 // descriptor_queries.cpp
 void sldt(Cpu& c, const Insn& i);
