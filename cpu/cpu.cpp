@@ -1,5 +1,7 @@
 #include "cpu/cpu.h"
 
+#include <algorithm>
+
 namespace callgate {
 
 Cpu::Cpu(unsigned cpu_index, PhysicalMap& map, CpuPlatform& board, Log& machine_log, const CpuModel& cpu_model)
@@ -107,6 +109,13 @@ void Cpu::set_flags(u32 value, u32 mask) {
   s.flags.set_value(now);
   if ((old ^ now) & (kVM | kAC)) refresh();
   if ((old ^ now) & (kTF | kIF | kRF | kVM | kAC)) request_attention();
+}
+
+std::vector<u64> Cpu::trail() const {
+  std::vector<u64> rips;
+  const u64 count = std::min<u64>(s.retired, kTrail - 1);
+  for (u64 n = s.retired - count; n <= s.retired; n++) rips.push_back(trail_[n % kTrail]);
+  return rips;
 }
 
 bool Cpu::careful() const {

@@ -180,6 +180,10 @@ class Cpu {
   u64 limit() const { return limit_; }
   void set_limit(u64 count) { limit_ = count; }
 
+  /// Where the last instructions were (RIPs, oldest first), for a report. No part of the state.
+  std::vector<u64> trail() const;
+  void note_on_trail(u64 rip) { trail_[s.retired % kTrail] = rip; }
+
   /// True while single-step, code breakpoints or a shadow need one instruction at a time with all checks.
   bool careful() const;
 
@@ -210,6 +214,8 @@ class Cpu {
   CodeSize code_size_ = CodeSize::Bits16;
   AccessContext data_context_ = AccessContext::Supervisor;
   AccessContext access_context_ = AccessContext::Supervisor;  ///< data_context_, or the one that never hits
+  static constexpr unsigned kTrail = 16;
+  u64 trail_[kTrail] = {};
   FaultRecord faults_[8] = {};
   u64 fault_count_ = 0;
 };

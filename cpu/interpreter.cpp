@@ -44,6 +44,7 @@ const Insn& Interpreter::fetch_across_pages(Cpu& c, u64 linear, const u8* first,
 }
 
 const Insn& Interpreter::fetch(Cpu& c) {
+  c.note_on_trail(c.s.rip);
   const u64 linear = code_linear(c, c.s.rip);
   u64 physical = 0;
   const u8* host = translate_code(c, linear, &physical);
@@ -112,6 +113,7 @@ void Interpreter::execute_fast(Cpu& c, const u64& until) {
     const u64 mask = c.bits64() ? ~u64{0} : 0xFFFFFFFF;
     const u64 base = c.bits64() ? 0 : c.s.seg[CS].base;
     for (;;) {
+      c.note_on_trail(c.s.rip);
       c.next_rip() = (c.s.rip + i->length) & mask;
       i->exec(c, *i);
       const u64 rip = c.next_rip();

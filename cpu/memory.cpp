@@ -22,7 +22,7 @@ u64 Cpu::linear_checked(SegReg seg, u64 offset, unsigned size, Access access) {
   if (d.unusable()) raise_segment(seg, "memory access through segment register {0} that holds a null selector", seg);
   if (protected_mode() && !v86()) {
     if (access == Access::Write && !d.writable())
-      raise_segment(seg, "write through segment {0:#x}, which is {1}", d.selector, d.is_code());
+      raise_segment(seg, d.is_code() ? "write through the code segment {0:#x}" : "write through the read-only data segment {0:#x}", d.selector);
     if (access == Access::Read && !d.readable())
       raise_segment(seg, "read through the execute-only code segment {0:#x}", d.selector);
   }

@@ -31,18 +31,13 @@ std::vector<u8> peek(Cpu& c, u64 linear, unsigned size) {
   return out;
 }
 
-std::string describe_code(Cpu& c, u64 rip, unsigned count) {
-  std::string out;
-  for (unsigned i = 0; i < count; i++) {
-    const auto bytes = peek(c, code_linear(c, rip), 15);
-    if (bytes.empty()) return out + fmt::format("    {:#018x}  (no memory is mapped here)\n", rip);
-    const Disassembly d = disassemble(bytes, rip, c.code_size());
-    std::string hex;
-    for (unsigned k = 0; k < d.length && k < bytes.size(); k++) hex += fmt::format("{:02x} ", bytes[k]);
-    out += fmt::format("    {:#018x}  {:<32} {}\n", rip, hex, d.text);
-    rip += d.length;
-  }
-  return out;
+std::string describe_instruction(Cpu& c, u64 rip) {
+  const auto bytes = peek(c, code_linear(c, rip), 15);
+  if (bytes.empty()) return fmt::format("    {:#018x}  (no memory is mapped here)\n", rip);
+  const Disassembly d = disassemble(bytes, rip, c.code_size());
+  std::string hex;
+  for (unsigned k = 0; k < d.length && k < bytes.size(); k++) hex += fmt::format("{:02x} ", bytes[k]);
+  return fmt::format("    {:#018x}  {:<32} {}\n", rip, hex, d.text);
 }
 
 }  // namespace
@@ -77,8 +72,8 @@ std::string fault_report(Processor& p) {
                          f.fault.reason.text());
   }
   out += describe_registers(c.s);
-  out += "The instructions at the last fault:\n";
-  out += describe_code(c, faults.empty() ? c.s.rip : faults.back().rip, 6);
+  out += "The last instructions, the one that faulted at the end:\n";
+  for (const u64 rip : c.trail()) out += describe_instruction(c, rip);
   return out;
 }
 
