@@ -61,7 +61,7 @@ u64 saved_pointer(const Insn& i, u64 offset, u16 selector) {
 }
 void load_pointer(const Insn& i, u64 saved, u64& offset, u16& selector) {
   offset = i.rex_w ? saved : saved & 0xFFFFFFFF;
-  selector = i.rex_w ? u16{0} : static_cast<u16>(saved >> 32);
+  selector = 0;  // the model has deprecated FCS and FDS: they are always saved as 0 (CPUID 7.EBX[13])
 }
 
 void save_x87(const Cpu& c, const Insn& i, LegacyArea& area) {

@@ -1,6 +1,7 @@
 #include "cpu/system/control.h"
 
 #include "cpu/system/helpers.h"
+#include "cpu/x87/state.h"
 
 namespace callgate {
 
@@ -72,6 +73,8 @@ void write_cr0(Cpu& c, u64 value) {
 
   c.s.cr0 = value;
   c.s.msr.efer = efer;
+  // Who reports a waiting x87 exception changed: FERR# or #MF.
+  if ((changed & kCr0Ne) && x87_exception_pending(c.s.x87)) c.platform.set_ferr(!(value & kCr0Ne));
   c.refresh();
 }
 
