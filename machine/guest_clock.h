@@ -2,6 +2,7 @@
 // time that was skipped while every processor was halted. Never reads a host clock.
 #pragma once
 
+#include <algorithm>
 #include <functional>
 #include <vector>
 
@@ -12,7 +13,11 @@ namespace callgate {
 
 class GuestClock final : public Clock {
  public:
-  u64 now() const override { return base_ + (counter_ != nullptr ? *counter_ - counted_from_ : 0); }
+  /// Guest time as devices see it. It never goes back: when several processors run the same stretch of time one after the
+  /// other, devices keep the latest that any of them reached.
+  u64 now() const override { return std::max(processor_now(), latest_); }
+  /// Guest time as the running processor sees it (its TSC).
+  u64 processor_now() const { return base_ + (counter_ != nullptr ? *counter_ - counted_from_ : 0); }
   void arm(Timer& timer, u64 deadline) override;
   void cancel(Timer& timer) override;
 
@@ -24,13 +29,17 @@ class GuestClock final : public Clock {
     counter_ = &retired;
     counted_from_ = retired;
   }
-  /// Time stands still at now().
+  /// Time stands still.
   void detach() {
-    base_ = now();
+    base_ = processor_now();
+    latest_ = std::max(latest_, base_);
     counter_ = nullptr;
   }
-  /// Back to an earlier `time` (another processor runs the same slice) or forward (halted time is skipped). Detached only.
-  void set(u64 time) { base_ = time; }
+  /// Back to an earlier `time` (another processor runs the same stretch) or forward (halted time is skipped). Detached only.
+  void set(u64 time) {
+    base_ = time;
+    latest_ = std::max(latest_, base_);
+  }
 
   /// The earliest deadline, or kNever.
   u64 next_deadline() const { return armed_.empty() ? kNever : armed_.front()->deadline; }
@@ -38,10 +47,11 @@ class GuestClock final : public Clock {
   void fire_due();
   /// Forgets all timers: devices arm theirs again when they are restored.
   void clear() { armed_.clear(); }
-  void sync(StateIo& io) { io.field(base_); }
+  void sync(StateIo& io) { io.fields(base_, latest_); }
 
  private:
   u64 base_ = 0;
+  u64 latest_ = 0;
   const u64* counter_ = nullptr;
   u64 counted_from_ = 0;
   std::vector<Timer*> armed_;  ///< sorted

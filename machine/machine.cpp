@@ -19,6 +19,21 @@ namespace {
 constexpr u64 kQuantum = 20'000;
 /// How long a run may go without looking whether somebody outside asked it to stop.
 constexpr u64 kLongestSlice = 4'000'000;
+
+/// A stretch of guest time that the processors run one after the other. With several processors it is part of the state:
+/// a run that stops in the middle of it goes on where it was.
+struct Round {
+  bool active = false;
+  u32 processor = 0;  ///< whose turn it is
+  u64 start = 0, end = 0;
+  u64 reached = 0;  ///< how far that processor has come
+
+  void sync(StateIo& io, u32 processors) {
+    io.section("round");
+    io.fields(active, processor, start, end, reached);
+    io.limit(processor, processors, "round: there is no such processor");
+  }
+};
 }  // namespace
 
 struct Machine::Impl {
@@ -33,7 +48,8 @@ struct Machine::Impl {
   std::string description = "nothing is loaded";
   std::atomic<bool> stop_requested{false};
   bool idle_reported = false;  ///< the caller of run() knows of the halted stretch that we stand before
-  u64 slice_until = 0;      ///< count at which the running processor's slice ends
+  u64 slice_until = 0;         ///< count at which the running processor's slice ends
+  Round round;
   u64 timer_events = 0, idle_skips = 0;
 
   u64 count() const {
@@ -46,7 +62,14 @@ struct Machine::Impl {
   bool ready(Processor& p) { return running(p) || p.cpu.event_ready(); }
 
   void deliver_input();
-  void run_slice(Processor& p, u64 duration, u64 most);
+  void run_slice(u64 most);
+  bool run_round(u64 until_count);
+  bool end_round(u64 time);
+  void sync(StateIo& io) {
+    board.sync(io);
+    round.sync(io, static_cast<u32>(board.processors.size()));
+  }
+  std::optional<Stop> start_round(const RunLimits& limits);
   std::optional<Stop> handle_power();
   std::optional<Stop> dead_end();
   Stop run(const RunLimits& limits);
@@ -58,25 +81,53 @@ void Machine::Impl::deliver_input() {
     board.com1.receive(byte);
 }
 
-// Lets one processor run for `duration` of guest time or `most` instructions. A timer that is armed for an earlier moment
-// meanwhile ends the slice at that moment.
-void Machine::Impl::run_slice(Processor& p, u64 duration, u64 most) {
-  Cpu& cpu = p.cpu;
-  const u64 start_count = cpu.s.retired, start_time = board.clock.now();
-  slice_until = start_count + std::min(duration, most);
+// Lets the processor whose turn it is run to the round's end, or for `most` instructions. With one processor, a timer that
+// is armed for an earlier moment meanwhile ends the round at that moment; several processors hear of it at the round's end,
+// since some have been there already.
+void Machine::Impl::run_slice(u64 most) {
+  Cpu& cpu = board.processors[round.processor]->cpu;
+  const u64 start_count = cpu.s.retired, start_time = round.reached;
+  board.clock.set(start_time);
+  slice_until = start_count + std::min(round.end - start_time, most);
   board.clock.attach(cpu.s.retired);
-  board.clock.on_earlier([&] {
-    const u64 deadline = board.clock.next_deadline();
-    const u64 until = start_count + (deadline > start_time ? deadline - start_time : 0);
-    if (until < slice_until) {
-      slice_until = until;
-      cpu.request_attention();
-    }
-  });
+  if (board.processors.size() == 1)
+    board.clock.on_earlier([&] {
+      const u64 deadline = board.clock.next_deadline();
+      const u64 until = start_count + (deadline > start_time ? deadline - start_time : 0);
+      if (until < slice_until) {
+        slice_until = until;
+        cpu.request_attention();
+      }
+    });
   board.end_slice = false;
   interpreter.run(cpu, slice_until, board.end_slice);
   board.clock.on_earlier(nullptr);
   board.clock.detach();
+  round.reached = board.clock.processor_now();
+}
+
+// Runs the round on. False: something ended the run in the middle of it.
+bool Machine::Impl::run_round(u64 until_count) {
+  const u32 processors = static_cast<u32>(board.processors.size());
+  for (; round.processor < processors; round.processor++, round.reached = round.start) {
+    Processor& p = *board.processors[round.processor];
+    while (ready(p) && round.reached < round.end) {
+      const u64 done = count();
+      if (done >= until_count) return false;
+      const u64 before = p.cpu.s.retired;
+      run_slice(until_count - done);
+      if (processors == 1) return end_round(round.reached);
+      if (board.power.any || p.was_shut_down) return false;
+      if (p.cpu.s.retired == before) break;  // it halted at once
+    }
+  }
+  return end_round(round.end);
+}
+
+bool Machine::Impl::end_round(u64 time) {
+  board.clock.set(time);
+  round = {};
+  return true;
 }
 
 std::optional<Stop> Machine::Impl::handle_power() {
@@ -89,6 +140,7 @@ std::optional<Stop> Machine::Impl::handle_power() {
     case PowerEvent::Reset:
       if (config.reset_stops || !plan) return Stop{StopReason::Reset};
       board.reset();
+      round = {};
       apply_plan(board, *plan);
       return std::nullopt;
   }
@@ -106,62 +158,47 @@ std::optional<Stop> Machine::Impl::dead_end() {
   return std::nullopt;
 }
 
-Stop Machine::Impl::run(const RunLimits& limits) {
+// Between rounds: timers, inputs, halted time. A stop, or the next round.
+std::optional<Stop> Machine::Impl::start_round(const RunLimits& limits) {
   for (;;) {
-    if (auto stop = handle_power()) return *stop;
-    if (stop_requested.exchange(false)) return {StopReason::Requested};
     if (board.clock.next_deadline() <= board.clock.now()) {
       timer_events++;
       board.clock.fire_due();
     }
     deliver_input();
-    const u64 done = count();
-    if (done >= limits.until_count) return {StopReason::CountReached};
-
     bool any_ready = false;
     for (auto& p : board.processors) any_ready |= ready(*p);
-    if (!any_ready) {
-      if (auto stop = dead_end()) return *stop;
-      const u64 next = board.clock.next_deadline(), now = board.clock.now();
-      if (next == kNever || (limits.stop_when_idle && !idle_reported)) {
-        idle_reported = true;  // the next call goes on from here
-        return {StopReason::Idle, 0, next == kNever ? kNever : next - now};
-      }
+    const u64 next = board.clock.next_deadline(), now = board.clock.now();
+    if (any_ready) {
       idle_reported = false;
-      idle_skips++;
-      board.clock.set(next);
-      continue;
+      const u64 longest = board.processors.size() == 1 ? kLongestSlice : kQuantum;
+      round = {true, 0, now, now + std::min(next - now, longest), now};
+      return std::nullopt;
     }
-
+    if (auto stop = dead_end()) return stop;
+    if (next == kNever || (limits.stop_when_idle && !idle_reported)) {
+      idle_reported = true;  // the next call goes on from here
+      return Stop{StopReason::Idle, 0, next == kNever ? kNever : next - now};
+    }
     idle_reported = false;
-    const u64 now = board.clock.now();
-    const u64 to_timer = board.clock.next_deadline() - now;
-    if (board.processors.size() == 1) {
-      run_slice(*board.processors[0], std::min(to_timer, kLongestSlice), limits.until_count - done);
-    } else {
-      // Everybody runs the same stretch of guest time, one after the other.
-      const u64 stretch = std::min(to_timer, kQuantum);
-      u64 end = now + stretch;
-      bool cut = false;
-      for (auto& p : board.processors) {
-        if (!ready(*p)) continue;
-        const u64 left = limits.until_count - count();
-        if (left == 0) {
-          cut = true;
-          break;
-        }
-        board.clock.set(now);
-        run_slice(*p, end - now, left);
-        if (board.power.any || p->was_shut_down) cut = true;
-        if (cut) break;
-      }
-      if (!cut || board.clock.now() > end) board.clock.set(end);
+    idle_skips++;
+    board.clock.set(next);
+  }
+}
+
+Stop Machine::Impl::run(const RunLimits& limits) {
+  for (;;) {
+    if (auto stop = handle_power()) return *stop;
+    if (stop_requested.exchange(false)) return {StopReason::Requested};
+    if (!round.active) {
+      if (count() >= limits.until_count) return {StopReason::CountReached};
+      if (auto stop = start_round(limits)) return *stop;
     }
-    if (auto stop = dead_end(); stop && !board.power.any) {
-      bool again = false;
-      for (auto& p : board.processors) again |= ready(*p);
-      if (!again) return *stop;
-    }
+    run_round(limits.until_count);
+    if (board.power.any) continue;
+    for (const auto& p : board.processors)
+      if (p->was_shut_down) return {StopReason::TripleFault};
+    if (count() >= limits.until_count) return {StopReason::CountReached};
   }
 }
 
@@ -247,19 +284,19 @@ bool Machine::read_linear(unsigned cpu, u64 address, std::span<u8> out) {
 
 u64 Machine::hash() {
   StateHasher hasher;
-  impl_->board.sync(hasher);
+  impl_->sync(hasher);
   return hasher.digest();
 }
 
 std::vector<u8> Machine::save() {
   StateWriter writer;
-  impl_->board.sync(writer);
+  impl_->sync(writer);
   return writer.take();
 }
 
 Result<> Machine::restore(std::span<const u8> saved) {
   StateReader reader(saved);
-  impl_->board.sync(reader);
+  impl_->sync(reader);
   if (reader.good() && !reader.at_end()) reader.damaged("the saved state is longer than it should be");
   if (!reader.good()) return fail(ErrorKind::BadFile, "the saved state is damaged: " + reader.error());
   return {};

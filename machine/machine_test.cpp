@@ -69,6 +69,34 @@ TEST_CASE("several machines in one process don't touch each other") {
   CHECK(a->hash() != b->hash());
 }
 
+TEST_CASE("several processors run the same however often the run is stopped") {
+  // Every processor counts for itself: the first starts the others by INIT and SIPI at 0x8000 (16-bit code put there).
+  const std::vector<u8> start_others = {
+      0xC7, 0x05, 0x00, 0x80, 0x00, 0x00, 0x66, 0x40, 0xEB, 0xFC,  // mov dword [0x8000], {inc eax; jmp back}
+      0xBB, 0x00, 0x03, 0xE0, 0xFE,                                // mov ebx, 0xfee00300
+      0xC7, 0x03, 0x00, 0x45, 0x0C, 0x00,                          // INIT to all others
+      0xC7, 0x03, 0x08, 0x46, 0x0C, 0x00,                          // SIPI, vector 8
+      0x40, 0xEB, 0xFD};                                           // inc eax; jmp back
+  const MachineConfig config{.ram_bytes = 16 << 20, .cpus = 3};
+  auto a = machine_with(start_others, config);
+  auto b = machine_with(start_others, config);
+  a->run({.until_count = 300'000});
+  for (u64 n = 777; n < 300'000; n += 7'919) b->run({.until_count = n});
+  b->run({.until_count = 300'000});
+  CHECK(a->count() == 300'000);
+  CHECK(b->count() == 300'000);
+  CHECK(a->cpu_state(1).gpr[RAX] > 1000);
+  CHECK(a->cpu_state(2).gpr[RAX] > 1000);
+  CHECK(a->hash() == b->hash());
+
+  // And saved in the middle of a round.
+  auto c = Machine::create(config).value();
+  REQUIRE(c->restore(b->save()).has_value());
+  a->run({.until_count = 400'000});
+  c->run({.until_count = 400'000});
+  CHECK(a->hash() == c->hash());
+}
+
 TEST_CASE("looking at the hash changes nothing") {
   auto a = machine_with(kCount);
   auto b = machine_with(kCount);

@@ -35,7 +35,7 @@ u8 Processor::acknowledge_interrupt() {
   return vector;
 }
 
-u64 Processor::now() { return board_.clock.now(); }
+u64 Processor::now() { return board_.clock.processor_now(); }
 
 void Processor::set_ferr(bool level) { board_.ferr().set(level); }
 
