@@ -140,7 +140,7 @@ u32 undefined_flags(const Case& t, bool& skip) {
   const bool once = operands.find(",1") != std::string_view::npos;
   const u8 raw = once ? 1 : operands.find("CL") != std::string_view::npos ? static_cast<u8>(t.in.gpr[RCX]) : t.code.back();
   const unsigned count = raw & (t.width == 8 ? 63 : 31);
-  const unsigned width = 8 * (operands[1] == 'b' ? 1 : t.width);
+  const unsigned width = 8 * (operands.size() > 1 && operands[1] == 'b' ? 1 : t.width);
   if (is_one_of(name, {"rol", "ror", "rcl", "rcr"})) return count <= 1 ? 0 : u32{kOF};
   if (is_one_of(name, {"shl", "shr", "sar", "shld", "shrd"})) {
     if (count == 0) return 0;
