@@ -221,6 +221,31 @@ TEST_CASE("long mode: a far return between 64-bit and compatibility mode") {
   CHECK(m.cpu.s.rip == 0x9600);
 }
 
+TEST_CASE("long mode: a call gate to the same ring from compatibility mode pushes on a 64-bit stack") {
+  M m;
+  m.long64(0, true);
+  m.set_gdt(M::kFree, gate(M::kCode64, 0x9500, 0x8C));
+  m.set_gdt(M::kFree + 8, 0);
+  far(m, 0x9A, M::kFree);
+  CHECK(m.last_fault() == "none");
+  CHECK(m.cpu.bits64());
+  CHECK(m.cpu.s.gpr[RSP] == M::kStack0 - 16);
+  CHECK(m.stack(0, 8) == M::kCode + 7);
+  CHECK(m.stack(1, 8) == M::kCode0);
+}
+
+TEST_CASE("a frame that wraps in a 16-bit stack is whole or not at all") {
+  M m;
+  m.protected32(0);
+  m.set_segment(SS, M::kData16);
+  m.cpu.s.gpr[RSP] = 0x10004;
+  far(m, 0x9A, M::kCode0);
+  CHECK(m.last_fault() == "none");
+  CHECK(m.cpu.s.gpr[RSP] == 0x1FFFC);  // the upper half stays
+  CHECK(m.read<u32>(0xFFFC) == M::kCode + 7);
+  CHECK(m.read<u32>(0) == M::kCode0);
+}
+
 TEST_CASE("RETF refuses inner rings, null selectors and bad stacks") {
   const auto fault = [](u16 cs, u16 ss, unsigned cpl) {
     M m;

@@ -217,3 +217,25 @@ TEST_CASE("a task switch loads CR3 when paging is on") {
   CHECK(m.last_fault() == "none");
   CHECK(m.cpu.s.cr3 == 0x101000);
 }
+
+TEST_CASE("PAE: a new CR3 whose PDPTEs have reserved bits is #TS in the old task") {
+  TwoTasks m;
+  for (const u64 pdpt : {u64{0x100000}, u64{0x101000}}) m.write<u64>(pdpt, 0x102001);
+  m.write<u64>(0x102000, 0x87);  // 2 MiB
+  m.write<u64>(0x101008, 0x1E7);
+  m.cpu.s.cr4 |= kCr4Pae;
+  m.cpu.s.cr3 = 0x100000;
+  m.cpu.s.pdpte[0] = 0x102001;
+  m.cpu.s.cr0 |= kCr0Pg;
+  m.cpu.refresh();
+  m.write<u32>(M::kTss2 + 28, 0x101000);
+  m.far(0xEA, kTask);
+  CHECK(m.last_fault() == "#TS(0x70)");
+  CHECK(m.cpu.s.cr3 == 0x100000);
+  CHECK(m.cpu.s.tr.selector == M::kTssSelector);
+  m.write<u64>(0x101008, 0);
+  m.cpu.s.rip = M::kCode;
+  m.far(0xEA, kTask);
+  CHECK(m.cpu.s.cr3 == 0x101000);
+  CHECK(m.cpu.s.tr.selector == kTask);
+}

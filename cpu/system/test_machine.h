@@ -61,6 +61,13 @@ class TestMachine {
 
   TestMachine()
       : ram_map(make_ram(), 0x80000000), cpu(0, ram_map, platform, log, model), decoded(ram_map), interpreter(decoded) {
+    set_default_gdt();
+    for (unsigned v = 0; v < 256; v++) write<u16>(kHandlers + 16 * v, 0xFEEB);  // jmp $
+    cpu.s.gdtr = {kGdt, kGdtLimit};
+  }
+
+  /// Every descriptor that has a name above; what comes after them is left.
+  void set_default_gdt() {
     set_gdt(kCode0, descriptor(0, 0xFFFFF, 0x9B, 12));
     set_gdt(kData0, descriptor(0, 0xFFFFF, 0x93, 12));
     set_gdt(kCode3, descriptor(0, 0xFFFFF, 0xFB, 12));
@@ -73,8 +80,6 @@ class TestMachine {
     set_gdt(kTssSelector, descriptor(kTss, 0xFFF, 0x8B, 0));
     set_gdt(kCode1, descriptor(0, 0xFFFFF, 0xBB, 12));
     set_gdt(kData1, descriptor(0, 0xFFFFF, 0xB3, 12));
-    for (unsigned v = 0; v < 256; v++) write<u16>(kHandlers + 16 * v, 0xFEEB);  // jmp $
-    cpu.s.gdtr = {kGdt, kGdtLimit};
   }
 
   // --- memory, as physical addresses ---
