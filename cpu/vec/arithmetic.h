@@ -29,9 +29,11 @@ constexpr T mul_low(T a, T b) {
   using U = std::make_unsigned_t<T>;
   return static_cast<T>(static_cast<u64>(static_cast<U>(a)) * static_cast<U>(b));
 }
+// Twice as wide and no wider: GCC 12 vectorises the same with i64 for i16 wrongly (it takes high halves from low ones).
 template <class T>
 constexpr T mul_high(T a, T b) {
-  using Wide = std::conditional_t<std::is_signed_v<T>, i64, u64>;
+  static_assert(sizeof(T) == 2);
+  using Wide = std::conditional_t<std::is_signed_v<T>, i32, u32>;
   return static_cast<T>(Wide{a} * Wide{b} >> 8 * sizeof(T));
 }
 template <class T>
