@@ -45,9 +45,19 @@ void Cpu::check_canonical(SegReg seg, u64 linear, unsigned size, bool supervisor
   raise_segment(seg, "data access at the non-canonical address {0:#x}", linear);
 }
 
-// SDM 3A, Interrupt 17. An access of more than 8 bytes here is an FXSAVE or a 16-byte vector, which have rules of their own.
+// The alignment that a data type wants. SDM 3A, Alignment Requirements by Data Type. FXSAVE, XSAVE and 16-byte vectors have
+// rules of their own.
+static unsigned required_alignment(unsigned size) {
+  switch (size) {
+    case 10: return 8;                  // double extended precision, packed BCD
+    case 14: case 94: return 2;         // FSTENV and FSAVE with 16-bit operand size
+    case 28: case 108: return 4;        // and with 32-bit operand size
+    default: return size <= 8 && (size & (size - 1)) == 0 ? size : 1;
+  }
+}
+
 void Cpu::check_alignment(u64 linear, unsigned size) {
-  if (alignment_checked_ && size <= 8 && (size & (size - 1)) == 0 && (linear & (size - 1)) != 0)
+  if (alignment_checked_ && (linear & (required_alignment(size) - 1)) != 0)
     raise(Vector::AC, 0, "unaligned access of {1} bytes at {0:#x} with alignment checks on", linear, size);
 }
 
