@@ -75,7 +75,7 @@ void read_environment(const Cpu& c, const Insn& i, const u8* in, X87State& x) {
     const u16 ip_high = load_as<u16>(in + 8), dp_high = load_as<u16>(in + 12);
     x.instruction_pointer = load_as<u16>(in + 6) | (real ? (ip_high & 0xF000u) << 4 : 0);
     x.data_pointer = load_as<u16>(in + 10) | (real ? (dp_high & 0xF000u) << 4 : 0);
-    if (real) x.opcode = ip_high & 0x7FF;
+    x.opcode = real ? ip_high & 0x7FF : 0;  // the 16-bit protected-mode image has none: a processor loads 0
   } else {
     const u32 ip_high = load_as<u32>(in + 16), dp_high = load_as<u32>(in + 24);
     if (real) {

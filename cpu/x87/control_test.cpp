@@ -154,6 +154,9 @@ TEST_CASE("x87: the environment in 16- and 32-bit fields, protected and real") {
     const u16 expected[7] = {0x037E, kStatus, 0x57FF, 0x5678, 0, 0xDEF0, 0};
     for (unsigned n = 0; n < 7; n++) CHECK(m.read<u16>(0x5000 + 2 * n) == expected[n]);
     CHECK(m.read<u8>(0x500E) == 0xEE);
+    m.run({0x66, 0xD9, 0x23});  // fldenv [ebx]
+    CHECK(m.cpu.s.x87.instruction_pointer == 0x5678);
+    CHECK(m.cpu.s.x87.opcode == 0);  // as on a processor
   }
   SUBCASE("16-bit real") {
     m.real();

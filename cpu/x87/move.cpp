@@ -33,6 +33,8 @@ void store(Cpu& c, const Insn& i, T indefinite, bool pop, Convert convert) {
   if (write) {
     u.store<T>(value);
     if (pop) u.pop();
+  } else {
+    u.probe_store(sizeof(T));
   }
   u.commit();
 }
@@ -49,9 +51,12 @@ void store_i32(Cpu& c, const Insn& i, bool pop) {
   store<u32>(c, i, 0x80000000, pop, [](F80 a, fp::Env& env) { return fp::f80_to_i32(a, false, env); });
 }
 
+/// An m80 or packed BCD operand.
+constexpr unsigned kTenBytes = 10;
+
 /// Ten bytes that must not be written in part.
 void store_ten(X87Unit& u, u64 low, u16 high) {
-  u8 image[10];
+  u8 image[kTenBytes];
   store_as<u64>(image, low);
   store_as<u16>(image + 8, high);
   u.c.store_bytes(u.segment(), u.address(), image, sizeof image);
@@ -62,7 +67,7 @@ struct Ten {
   u16 high;
 };
 Ten load_ten(X87Unit& u) {
-  u8 image[10];
+  u8 image[kTenBytes];
   u.c.load_bytes(u.segment(), u.address(), image, sizeof image);
   return {load_as<u64>(image), load_as<u16>(image + 8)};
 }
@@ -131,7 +136,10 @@ void fstp_m80(Cpu& c, const Insn& i) {
   X87Unit u(c, i);
   F80 value = u.st(0);
   if (u.empty(0)) {
-    if (!u.underflow()) return u.commit();
+    if (!u.underflow()) {
+      u.probe_store(kTenBytes);
+      return u.commit();
+    }
     value = fp::kF80Indefinite;
   }
   store_ten(u, value.significand, value.sign_exponent);
@@ -150,6 +158,8 @@ void fbstp(Cpu& c, const Insn& i) {
   if (write) {
     store_ten(u, value.low, value.high);
     u.pop();
+  } else {
+    u.probe_store(kTenBytes);
   }
   u.commit();
 }

@@ -67,6 +67,9 @@ class X87Unit {
     c.store<T>(segment(), address(), value);
   }
 
+  /// Raises what a store of `size` bytes would raise. For an exception that forbids the store: a page fault comes first.
+  void probe_store(unsigned size) { c.probe_write(segment(), address(), size); }
+
   // --- outcome ------------------------------------------------------------------------------------------------
   /// A source register was empty, or a push would hit a full one: #IS with C1 saying which. True when masked: the
   /// caller gives the indefinite; else nothing but the flags changes.
