@@ -10,8 +10,10 @@ ConsoleKeys::Result ConsoleKeys::feed(std::span<const u8> typed) {
   Result out;
   for (const u8 byte : typed) {
     if (!escaped_) {
-      if (byte == kCtrlA) escaped_ = true;
-      else out.for_guest.push_back(byte);
+      if (byte == kCtrlA)
+        escaped_ = true;
+      else
+        out.for_guest.push_back(byte);
       continue;
     }
     escaped_ = false;

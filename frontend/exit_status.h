@@ -6,14 +6,14 @@
 namespace callgate {
 
 enum ExitStatus : int {
-  kExitPowerOff = 0,      ///< the guest powered off, or the user ended the run (Ctrl-A x)
-  kExitBadArgument = 2,   ///< an option or value that makes no sense
-  kExitMissingFile = 4,   ///< a file that is not there or can't be read or written
-  kExitBadFile = 6,       ///< a file that is damaged or of the wrong kind
-  kExitTripleFault = 8,   ///< a processor shut down after a triple fault
-  kExitHalted = 10,       ///< every processor halted and nothing can wake it
-  kExitHost = 12,         ///< the host refused something
-  kExitReset = 14,        ///< the guest reset itself and --no-reboot was given
+  kExitPowerOff = 0,     ///< the guest powered off, or the user ended the run (Ctrl-A x)
+  kExitBadArgument = 2,  ///< an option or value that makes no sense
+  kExitMissingFile = 4,  ///< a file that is not there or can't be read or written
+  kExitBadFile = 6,      ///< a file that is damaged or of the wrong kind
+  kExitTripleFault = 8,  ///< a processor shut down after a triple fault
+  kExitHalted = 10,      ///< every processor halted and nothing can wake it
+  kExitHost = 12,        ///< the host refused something
+  kExitReset = 14,       ///< the guest reset itself and --no-reboot was given
 };
 
 constexpr int exit_status(ErrorKind kind) {

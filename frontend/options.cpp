@@ -29,8 +29,9 @@ On the console, Ctrl-A h lists the keys.)";
 
 /// Single-dash spellings of QEMU that CLI11 would take for bundles of one-letter options.
 std::string with_two_dashes(const std::string& word) {
-  static constexpr const char* kKnown[] = {"-kernel", "-initrd", "-append",  "-smp",      "-cpu",     "-nographic",  "-no-reboot",
-                                           "-serial", "-display", "-vga", "-debugcon", "-monitor", "-nodefaults", "-rtc"};
+  static constexpr const char* kKnown[] = {"-kernel",    "-initrd",    "-append",     "-smp",     "-cpu",
+                                           "-nographic", "-no-reboot", "-serial",     "-display", "-vga",
+                                           "-debugcon",  "-monitor",   "-nodefaults", "-rtc"};
   const std::string name = word.substr(0, word.find('='));
   for (const char* known : kKnown)
     if (name == known) return "-" + word;
@@ -81,9 +82,12 @@ std::optional<u64> parse_size(const std::string& text) {
   if (r.ec != std::errc{}) return std::nullopt;
   const std::string unit(r.ptr, text.data() + text.size());
   unsigned shift = 20;
-  if (unit == "K" || unit == "k" || unit == "KiB") shift = 10;
-  else if (unit == "G" || unit == "g" || unit == "GiB") shift = 30;
-  else if (!(unit.empty() || unit == "M" || unit == "m" || unit == "MiB")) return std::nullopt;
+  if (unit == "K" || unit == "k" || unit == "KiB")
+    shift = 10;
+  else if (unit == "G" || unit == "g" || unit == "GiB")
+    shift = 30;
+  else if (!(unit.empty() || unit == "M" || unit == "m" || unit == "MiB"))
+    return std::nullopt;
   if (value > (~u64{0} >> shift)) return std::nullopt;
   return value << shift;
 }
@@ -107,44 +111,94 @@ CommandLine parse_command_line(std::vector<std::string> arguments) {
   CLI::App* run_command = app.add_subcommand("run", "Boot a kernel and hand its serial console over");
   run_command->footer(kRunFooter);
   run_command->add_option("--kernel", run.kernel, "Linux bzImage or vmlinux, ELF with a PVH note, or Multiboot kernel")
-      ->check(some_file)->type_name("FILE")->group("Guest");
+      ->check(some_file)
+      ->type_name("FILE")
+      ->group("Guest");
   run_command->add_option("--initrd", run.initrd, "Initial RAM disk; for Multiboot a list: \"FILE ARGS,FILE ARGS\"")
-      ->check(some_file)->type_name("FILE")->group("Guest");
+      ->check(some_file)
+      ->type_name("FILE")
+      ->group("Guest");
   run_command->add_option("--append", run.append, "The kernel's command line")->type_name("TEXT")->group("Guest");
-  run_command->add_option("--linux-entry", linux_entry, "How a bzImage is entered: auto, pvh (unpacked on the host) or 64bit")
-      ->check(CLI::IsMember({"auto", "pvh", "64bit"}))->type_name("HOW")->capture_default_str()->group("Guest");
+  run_command
+      ->add_option("--linux-entry", linux_entry, "How a bzImage is entered: auto, pvh (unpacked on the host) or 64bit")
+      ->check(CLI::IsMember({"auto", "pvh", "64bit"}))
+      ->type_name("HOW")
+      ->capture_default_str()
+      ->group("Guest");
   run_command->add_option("-m,--mem,--memory", memory, "Guest RAM: 512M, 2G or a number of MiB")
-      ->type_name("SIZE")->capture_default_str()->group("Machine");
+      ->type_name("SIZE")
+      ->capture_default_str()
+      ->group("Machine");
   run_command->add_option("--smp", smp, "Number of processors (run in turn, deterministically)")
-      ->type_name("N")->capture_default_str()->group("Machine");
+      ->type_name("N")
+      ->capture_default_str()
+      ->group("Machine");
   run_command->add_option("--cpu", run.machine.cpu_model, "CPU model (see callgate info)")
-      ->type_name("MODEL")->capture_default_str()->group("Machine");
-  run_command->add_flag("--no-reboot", run.machine.reset_stops, "End the run when the guest resets itself")->group("Machine");
-  run_command->add_option("--rtc", run.machine.rtc_start, "The clock at power-on, in seconds since 1970 UTC (never the host's)")
-      ->type_name("SECONDS")->capture_default_str()->group("Machine");
+      ->type_name("MODEL")
+      ->capture_default_str()
+      ->group("Machine");
+  run_command->add_flag("--no-reboot", run.machine.reset_stops, "End the run when the guest resets itself")
+      ->group("Machine");
+  run_command
+      ->add_option("--rtc", run.machine.rtc_start,
+                   "The clock at power-on, in seconds since 1970 UTC (never the host's)")
+      ->type_name("SECONDS")
+      ->capture_default_str()
+      ->group("Machine");
   run_command->add_option("--engine", engine, "What executes instructions: interp")
-      ->check(CLI::IsMember({"interp"}))->type_name("NAME")->capture_default_str()->group("Machine");
+      ->check(CLI::IsMember({"interp"}))
+      ->type_name("NAME")
+      ->capture_default_str()
+      ->group("Machine");
   run_command->add_option("--serial", run.serial, "COM1: stdio, none or file:PATH")
-      ->check(known_output)->type_name("WHERE")->capture_default_str()->group("Console");
+      ->check(known_output)
+      ->type_name("WHERE")
+      ->capture_default_str()
+      ->group("Console");
   run_command->add_option("--debugcon", run.debug_console, "Port 0xe9: stdio, none or file:PATH")
-      ->check(known_output)->type_name("WHERE")->capture_default_str()->group("Console");
-  run_command->add_flag("--nographic,--nodefaults", no_matter, "Accepted for QEMU's sake: there is no window, and nothing to leave out")->group("Console");
+      ->check(known_output)
+      ->type_name("WHERE")
+      ->capture_default_str()
+      ->group("Console");
+  run_command
+      ->add_flag("--nographic,--nodefaults", no_matter,
+                 "Accepted for QEMU's sake: there is no window, and nothing to leave out")
+      ->group("Console");
   run_command->add_option("--display,--vga,--monitor", ignored, "Accepted for QEMU's sake: none")
-      ->check(CLI::IsMember({"none"}))->take_last()->type_name("none")->group("Console");
-  run_command->add_option("--idle", idle, "Halted guest time: wait for it, skip it, or auto: wait when somebody may type")
-      ->check(CLI::IsMember({"auto", "wait", "skip"}))->type_name("HOW")->capture_default_str()->group("Console");
+      ->check(CLI::IsMember({"none"}))
+      ->take_last()
+      ->type_name("none")
+      ->group("Console");
+  run_command
+      ->add_option("--idle", idle, "Halted guest time: wait for it, skip it, or auto: wait when somebody may type")
+      ->check(CLI::IsMember({"auto", "wait", "skip"}))
+      ->type_name("HOW")
+      ->capture_default_str()
+      ->group("Console");
   run_command->add_option("--hash-every", hash_every, "Print \"hash COUNT HEX\" on standard error every N instructions")
-      ->check(some_count)->type_name("N")->group("Testing and debugging");
+      ->check(some_count)
+      ->type_name("N")
+      ->group("Testing and debugging");
   run_command->add_option("--until", until, "Stop after this many instructions")
-      ->check(some_count)->type_name("COUNT")->group("Testing and debugging");
+      ->check(some_count)
+      ->type_name("COUNT")
+      ->group("Testing and debugging");
   run_command->add_option("--stats", run.stats_file, "Write figures about the run as JSON")
-      ->check(some_file)->type_name("FILE")->group("Testing and debugging");
-  run_command->add_option("--log", run.log_channels, "Print what happens: faults, interrupts, devices, io, msr, boot, cpu or all")
-      ->type_name("NAME,...")->group("Testing and debugging");
+      ->check(some_file)
+      ->type_name("FILE")
+      ->group("Testing and debugging");
+  run_command
+      ->add_option("--log", run.log_channels,
+                   "Print what happens: faults, interrupts, devices, io, msr, boot, cpu or all")
+      ->type_name("NAME,...")
+      ->group("Testing and debugging");
   run_command->add_option("--log-file", run.log_file, "Where --log goes instead of standard error")
-      ->check(some_file)->type_name("FILE")->group("Testing and debugging");
+      ->check(some_file)
+      ->type_name("FILE")
+      ->group("Testing and debugging");
 
-  CLI::App* info_command = app.add_subcommand("info", "Tell version, engines, host, and the guest CPU's model and features");
+  CLI::App* info_command =
+      app.add_subcommand("info", "Tell version, engines, host, and the guest CPU's model and features");
 
   for (auto& word : arguments) word = with_two_dashes(word);
   std::reverse(arguments.begin(), arguments.end());
@@ -153,7 +207,8 @@ CommandLine parse_command_line(std::vector<std::string> arguments) {
     if (run_command->parsed() && run.kernel.empty())
       throw CLI::ValidationError("run", "a kernel is needed: give one with --kernel FILE");
     const auto bytes = parse_size(memory);
-    if (!bytes) throw CLI::ValidationError("--mem", "\"" + memory + "\" is not a size: write 512M, 2G or a number of MiB");
+    if (!bytes)
+      throw CLI::ValidationError("--mem", "\"" + memory + "\" is not a size: write 512M, 2G or a number of MiB");
     run.machine.ram_bytes = *bytes;
     const std::string cpus = smp.rfind("cpus=", 0) == 0 ? smp.substr(5) : smp;
     const auto r = std::from_chars(cpus.data(), cpus.data() + cpus.size(), run.machine.cpus);
@@ -169,7 +224,9 @@ CommandLine parse_command_line(std::vector<std::string> arguments) {
   // Their checks let only numbers through.
   if (!hash_every.empty()) parse_number(hash_every, run.hash_every);
   if (!until.empty()) parse_number(until, run.until);
-  run.boot.linux_entry = linux_entry == "pvh" ? boot::LinuxEntry::Pvh : linux_entry == "64bit" ? boot::LinuxEntry::Bits64 : boot::LinuxEntry::Auto;
+  run.boot.linux_entry = linux_entry == "pvh"     ? boot::LinuxEntry::Pvh
+                         : linux_entry == "64bit" ? boot::LinuxEntry::Bits64
+                                                  : boot::LinuxEntry::Auto;
   run.idle = idle == "wait" ? IdlePolicy::Wait : idle == "skip" ? IdlePolicy::Skip : IdlePolicy::Auto;
   out.command = info_command->parsed() ? CommandLine::Command::Info : CommandLine::Command::Run;
   return out;

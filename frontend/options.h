@@ -20,8 +20,8 @@ struct RunOptions {
   std::string kernel;
   std::optional<std::string> initrd;
   std::string append;
-  std::string serial = "stdio";       ///< stdio, none or file:PATH
-  std::string debug_console = "none"; ///< the same for port 0xE9
+  std::string serial = "stdio";        ///< stdio, none or file:PATH
+  std::string debug_console = "none";  ///< the same for port 0xE9
   std::string stats_file;
   u64 hash_every = 0;
   u64 until = ~u64{0};
@@ -37,7 +37,8 @@ struct CommandLine {
   int status = 0;  ///< Printed: help, version or an error was shown; exit with this
 };
 
-/// Parses the arguments (without the program's name). QEMU's single-dash spellings are accepted. Prints help and errors.
+/// Parses the arguments (without the program's name). QEMU's single-dash spellings are accepted. Prints help and
+/// errors.
 CommandLine parse_command_line(std::vector<std::string> arguments);
 
 /// "512M", "2G", "64K" or a plain number of MiB, in bytes; nothing for anything else.

@@ -17,8 +17,10 @@ Result<std::unique_ptr<Output>> Output::open(const std::string& where, const std
   const int descriptor = ::open(path.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0644);
   if (descriptor >= 0) return std::unique_ptr<Output>(new Output(descriptor, path));
   if (errno == EEXIST)
-    return fail(ErrorKind::BadArgument, fmt::format("{} exists already: give {} another file, or remove it first", path, option));
-  return fail(ErrorKind::MissingFile, fmt::format("{} can't be written for {}: {}", path, option, std::strerror(errno)));
+    return fail(ErrorKind::BadArgument,
+                fmt::format("{} exists already: give {} another file, or remove it first", path, option));
+  return fail(ErrorKind::MissingFile,
+              fmt::format("{} can't be written for {}: {}", path, option, std::strerror(errno)));
 }
 
 Output::~Output() {

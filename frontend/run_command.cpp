@@ -38,7 +38,8 @@ bool input_may_come() {
 /// One run on the console.
 class Session {
  public:
-  Session(Machine& machine, const RunOptions& options, Output& serial) : machine_(machine), options_(options), serial_(serial) {
+  Session(Machine& machine, const RunOptions& options, Output& serial)
+      : machine_(machine), options_(options), serial_(serial) {
     wait_when_idle_ = options.idle == IdlePolicy::Wait || (options.idle == IdlePolicy::Auto && input_may_come());
   }
 
@@ -133,11 +134,14 @@ int conclude(Machine& machine, const Stop& stop) {
       fmt::print(stderr, "callgate: the guest reset itself; without --no-reboot it would start again\n");
       return kExitReset;
     case StopReason::Halted:
-      fmt::print(stderr, "callgate: every processor is halted and nothing can wake it: see where with --log faults,interrupts\n");
+      fmt::print(
+          stderr,
+          "callgate: every processor is halted and nothing can wake it: see where with --log faults,interrupts\n");
       return kExitHalted;
     case StopReason::TripleFault:
-      fmt::print(stderr, "callgate: triple fault: a fault could not be delivered, nor the double fault that followed from it; "
-                         "the chain below tells why\n");
+      fmt::print(stderr,
+                 "callgate: triple fault: a fault could not be delivered, nor the double fault that followed from it; "
+                 "the chain below tells why\n");
       for (unsigned i = 0; i < machine.cpus(); i++)
         if (machine.cpu_state(i).activity == Activity::Shutdown) fmt::print(stderr, "{}", machine.fault_report(i));
       return kExitTripleFault;
@@ -154,17 +158,23 @@ int run_command(const RunOptions& options) {
 
   std::string bad;
   if (!m.log().enable_list(options.log_channels, &bad))
-    return report({ErrorKind::BadArgument, fmt::format("--log has no channel \"{}\": there are faults, interrupts, devices, io, msr, boot, cpu and all", bad)});
+    return report(
+        {ErrorKind::BadArgument,
+         fmt::format("--log has no channel \"{}\": there are faults, interrupts, devices, io, msr, boot, cpu and all",
+                     bad)});
   // Everything that can be refused is tried before anything runs; the files that it made go again if it is.
   auto log_output = Output::open(options.log_file.empty() ? "none" : "file:" + options.log_file, "--log-file");
   if (!log_output) return report(log_output.error());
   m.log().set_sink([&](LogChannel channel, std::string_view line) {
     const std::string text = fmt::format("[{}] {}\n", name_of(channel), line);
-    if (options.log_file.empty()) std::fputs(text.c_str(), stderr);
-    else (*log_output)->write({reinterpret_cast<const u8*>(text.data()), text.size()});
+    if (options.log_file.empty())
+      std::fputs(text.c_str(), stderr);
+    else
+      (*log_output)->write({reinterpret_cast<const u8*>(text.data()), text.size()});
   });
 
-  if (auto loaded = m.load_kernel(options.kernel, options.initrd, options.append, options.boot); !loaded) return report(loaded.error());
+  if (auto loaded = m.load_kernel(options.kernel, options.initrd, options.append, options.boot); !loaded)
+    return report(loaded.error());
   m.log().line(LogChannel::Boot, "{}", m.boot_description());
 
   auto serial = Output::open(options.serial, "--serial");

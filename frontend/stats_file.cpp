@@ -16,7 +16,9 @@ Result<> StatsFile::write(Machine& machine, double seconds) {
   rusage usage{};
   getrusage(RUSAGE_SELF, &usage);
   std::string text = "{\n";
-  const auto number = [&](const char* name, auto value, bool last = false) { text += fmt::format("  \"{}\": {}{}\n", name, value, last ? "" : ","); };
+  const auto number = [&](const char* name, auto value, bool last = false) {
+    text += fmt::format("  \"{}\": {}{}\n", name, value, last ? "" : ",");
+  };
   text += "  \"engine\": \"interp\",\n";
   number("instructions", s.retired);
   number("host_seconds", seconds);

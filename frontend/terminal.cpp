@@ -25,8 +25,8 @@ void on_fatal(int signal) {
   ::raise(signal);
 }
 
-// Stopped by another process (the keys for it go to the guest): the shell gets its terminal, and we take it again later.
-// SIGSTOP, not SIGTSTP: the latter does nothing where nobody could continue us from a shell.
+// Stopped by another process (the keys for it go to the guest): the shell gets its terminal, and we take it again
+// later. SIGSTOP, not SIGTSTP: the latter does nothing where nobody could continue us from a shell.
 void on_stop(int) {
   restore_terminal();
   ::raise(SIGSTOP);

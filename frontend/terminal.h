@@ -1,5 +1,5 @@
-// The user's terminal in raw mode, given back as it was: on exit, on errors, on signals, after a crash. The one place with
-// process-wide state, because a process has one terminal and signal handlers take no arguments.
+// The user's terminal in raw mode, given back as it was: on exit, on errors, on signals, after a crash. The one place
+// with process-wide state, because a process has one terminal and signal handlers take no arguments.
 #pragma once
 
 #include <string>

@@ -32,6 +32,16 @@ std::array<IrqLine*, 16> pic_pirqs(std::vector<std::unique_ptr<WiredOr>>& inputs
   return lines;
 }
 
+/// What firmware leaves in the MTRRs: memory is write-back, the PCI hole uncached. Without it Linux has no PAT.
+/// SDM 3A, Memory Type Range Registers.
+void set_memory_types(Msrs& msr) {
+  constexpr u64 kEnable = 1u << 11, kWriteBack = 6, kUncached = 0, kValid = 1u << 11;
+  constexpr u64 kHoleSize = (u64{1} << 32) - kPciHole;
+  msr.mtrr_def_type = kEnable | kWriteBack;
+  msr.mtrr_variable[0] = kPciHole | kUncached;
+  msr.mtrr_variable[1] = (low_mask(kPhysicalBits) & ~(kHoleSize - 1)) | kValid;
+}
+
 }  // namespace
 
 void PciWindows::map(PciSpace space, u64 first, u64 size, BusTarget& target) {
@@ -76,7 +86,8 @@ Board::Board(const MachineConfig& config, std::unique_ptr<Ram> ram, Log& machine
       isa_wire([&] {
         std::vector<std::unique_ptr<IsaIrq>> list;
         for (unsigned i = 0; i < 16; i++)
-          list.push_back(std::make_unique<IsaIrq>(pic_input[i]->input(), io_apic.line(gsi_of_isa_irq(without_cascade(i)))));
+          list.push_back(
+              std::make_unique<IsaIrq>(pic_input[i]->input(), io_apic.line(gsi_of_isa_irq(without_cascade(i)))));
         return list;
       }()),
       isa([&] {
@@ -85,7 +96,8 @@ Board::Board(const MachineConfig& config, std::unique_ptr<Ram> ram, Log& machine
         return list;
       }()),
       a20([this](bool passes) { memory.set_a20(passes); }),
-      hpet(clock, {&io_apic.line(20), &io_apic.line(21), &io_apic.line(22), &io_apic.line(23)}, isa[0]->input(), isa[8]->input(), log),
+      hpet(clock, {&io_apic.line(20), &io_apic.line(21), &io_apic.line(22), &io_apic.line(23)}, isa[0]->input(),
+           isa[8]->input(), log),
       pit(clock, hpet.pit_input()),
       system_control_b(clock, pit),
       rtc(clock, hpet.rtc_input(), config.rtc_start),
@@ -214,6 +226,7 @@ void Board::reset() {
     p->apic.reset();
     p->was_shut_down = false;
   }
+  for (auto& p : processors) set_memory_types(p->cpu.s.msr);
   processors[0]->apic.enter_virtual_wire_mode();
   memory.set_a20(true);
   pic.elcr_ports().write(1, 1, 0x0E);  // IRQ 9 to 11, the SCI and the PIRQs, are level-triggered

@@ -36,7 +36,7 @@
 namespace callgate {
 
 // Where things are. The PC's own places.
-constexpr u64 kPciHole = 0xC000'0000;       ///< RAM below 4 GiB ends here at the latest
+constexpr u64 kPciHole = 0xC000'0000;  ///< RAM below 4 GiB ends here at the latest
 constexpr u64 kVgaHole = 0xA'0000, kVgaHoleSize = 0x2'0000;
 constexpr u64 kFirmwareArea = 0xE'0000, kFirmwareAreaSize = 0x2'0000;  ///< ACPI tables; reserved in the memory map
 constexpr u16 kPmBase = 0x600;
@@ -122,9 +122,10 @@ class Board final : public PowerControl {
   Sink serial_sink, debug_sink;
 
   Pic8259Pair pic;
-  std::vector<std::unique_ptr<WiredOr>> pic_input;  ///< the 8259s' 16 inputs: an ISA interrupt and what PIRQs are routed there
-  std::vector<std::unique_ptr<IsaIrq>> isa_wire;    ///< the 16 ISA interrupts: to the 8259s and to the I/O APIC
-  std::vector<std::unique_ptr<WiredOr>> isa;        ///< who pulls them; give a device isa[n]->input()
+  std::vector<std::unique_ptr<WiredOr>>
+      pic_input;  ///< the 8259s' 16 inputs: an ISA interrupt and what PIRQs are routed there
+  std::vector<std::unique_ptr<IsaIrq>> isa_wire;  ///< the 16 ISA interrupts: to the 8259s and to the I/O APIC
+  std::vector<std::unique_ptr<WiredOr>> isa;      ///< who pulls them; give a device isa[n]->input()
   A20Gate a20;
   Hpet hpet;
   Pit8254 pit;

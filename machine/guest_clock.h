@@ -13,8 +13,8 @@ namespace callgate {
 
 class GuestClock final : public Clock {
  public:
-  /// Guest time as devices see it. It never goes back: when several processors run the same stretch of time one after the
-  /// other, devices keep the latest that any of them reached.
+  /// Guest time as devices see it. It never goes back: when several processors run the same stretch of time one after
+  /// the other, devices keep the latest that any of them reached.
   u64 now() const override { return std::max(processor_now(), latest_); }
   /// Guest time as the running processor sees it (its TSC).
   u64 processor_now() const { return base_ + (counter_ != nullptr ? *counter_ - counted_from_ : 0); }
@@ -35,7 +35,8 @@ class GuestClock final : public Clock {
     latest_ = std::max(latest_, base_);
     counter_ = nullptr;
   }
-  /// Back to an earlier `time` (another processor runs the same stretch) or forward (halted time is skipped). Detached only.
+  /// Back to an earlier `time` (another processor runs the same stretch) or forward (halted time is skipped). Detached
+  /// only.
   void set(u64 time) {
     base_ = time;
     latest_ = std::max(latest_, base_);

@@ -1,5 +1,5 @@
-// The one way in for what is not computed: a seed of the recording to come. Every input is stamped with the count and the
-// guest time at which the machine took it, and kept in order.
+// The one way in for what is not computed: a seed of the recording to come. Every input is stamped with the count and
+// the guest time at which the machine took it, and kept in order.
 #pragma once
 
 #include <deque>

@@ -20,8 +20,8 @@ constexpr u64 kQuantum = 20'000;
 /// How long a run may go without looking whether somebody outside asked it to stop.
 constexpr u64 kLongestSlice = 4'000'000;
 
-/// A stretch of guest time that the processors run one after the other. With several processors it is part of the state:
-/// a run that stops in the middle of it goes on where it was.
+/// A stretch of guest time that the processors run one after the other. With several processors it is part of the
+/// state: a run that stops in the middle of it goes on where it was.
 struct Round {
   bool active = false;
   u32 processor = 0;  ///< whose turn it is
@@ -37,7 +37,8 @@ struct Round {
 }  // namespace
 
 struct Machine::Impl {
-  Impl(const MachineConfig& c, std::unique_ptr<Ram> ram) : config(c), board(c, std::move(ram), log), interpreter(board.decoded) {}
+  Impl(const MachineConfig& c, std::unique_ptr<Ram> ram)
+      : config(c), board(c, std::move(ram), log), interpreter(board.decoded) {}
 
   const MachineConfig config;
   Log log;
@@ -81,9 +82,9 @@ void Machine::Impl::deliver_input() {
     board.com1.receive(byte);
 }
 
-// Lets the processor whose turn it is run to the round's end, or for `most` instructions. With one processor, a timer that
-// is armed for an earlier moment meanwhile ends the round at that moment; several processors hear of it at the round's end,
-// since some have been there already.
+// Lets the processor whose turn it is run to the round's end, or for `most` instructions. With one processor, a timer
+// that is armed for an earlier moment meanwhile ends the round at that moment; several processors hear of it at the
+// round's end, since some have been there already.
 void Machine::Impl::run_slice(u64 most) {
   Cpu& cpu = board.processors[round.processor]->cpu;
   const u64 start_count = cpu.s.retired, start_time = round.reached;
@@ -209,9 +210,13 @@ Machine::~Machine() = default;
 
 Result<std::unique_ptr<Machine>> Machine::create(const MachineConfig& config) {
   if (config.ram_bytes % kPageSize != 0 || config.ram_bytes < (u64{1} << 20) || config.ram_bytes > (u64{64} << 30))
-    return fail(ErrorKind::BadArgument, "the guest's RAM must be 1 MiB to 64 GiB and a multiple of 4 KiB: choose another size with -m");
-  if (config.cpus < 1 || config.cpus > 64) return fail(ErrorKind::BadArgument, "the guest can have 1 to 64 processors: choose another number with --smp");
-  if (config.cpu_model != "callgate") return fail(ErrorKind::BadArgument, fmt::format("there is no CPU model \"{}\": the only one is \"callgate\"", config.cpu_model));
+    return fail(ErrorKind::BadArgument,
+                "the guest's RAM must be 1 MiB to 64 GiB and a multiple of 4 KiB: choose another size with -m");
+  if (config.cpus < 1 || config.cpus > 64)
+    return fail(ErrorKind::BadArgument, "the guest can have 1 to 64 processors: choose another number with --smp");
+  if (config.cpu_model != "callgate")
+    return fail(ErrorKind::BadArgument,
+                fmt::format("there is no CPU model \"{}\": the only one is \"callgate\"", config.cpu_model));
   auto ram = Ram::create(config.ram_bytes);
   if (!ram) return tl::make_unexpected(ram.error());
   return std::unique_ptr<Machine>(new Machine(std::make_unique<Impl>(config, std::move(*ram))));
@@ -219,8 +224,8 @@ Result<std::unique_ptr<Machine>> Machine::create(const MachineConfig& config) {
 
 const MachineConfig& Machine::config() const { return impl_->config; }
 
-Result<> Machine::load_kernel(const std::string& kernel, const std::optional<std::string>& initrd, const std::string& command_line,
-                              const boot::BootOptions& options) {
+Result<> Machine::load_kernel(const std::string& kernel, const std::optional<std::string>& initrd,
+                              const std::string& command_line, const boot::BootOptions& options) {
   auto inputs = boot::read_boot_files(kernel, initrd, command_line, memory_map());
   if (!inputs) return tl::make_unexpected(inputs.error());
   return load(std::move(*inputs), options);
@@ -320,7 +325,9 @@ MachineStats Machine::stats() const {
   return s;
 }
 
-std::string Machine::fault_report(unsigned cpu) const { return callgate::fault_report(*impl_->board.processors.at(cpu)); }
+std::string Machine::fault_report(unsigned cpu) const {
+  return callgate::fault_report(*impl_->board.processors.at(cpu));
+}
 Log& Machine::log() { return impl_->log; }
 
 }  // namespace callgate

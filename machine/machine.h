@@ -5,9 +5,9 @@
 //   machine->on_serial([](std::span<const callgate::u8> bytes) { fwrite(bytes.data(), 1, bytes.size(), stdout); });
 //   callgate::Stop stop = machine->run();
 //
-// Every run is a function of the configuration, what was loaded and the inputs given: nothing here reads the host's clock,
-// random numbers or files behind the caller's back (load_kernel reads the files it is told to). Several machines may live in
-// one process, each used by one thread at a time. Nothing is global.
+// Every run is a function of the configuration, what was loaded and the inputs given: nothing here reads the host's
+// clock, random numbers or files behind the caller's back (load_kernel reads the files it is told to). Several machines
+// may live in one process, each used by one thread at a time. Nothing is global.
 #pragma once
 
 #include <functional>
@@ -35,8 +35,8 @@ struct MachineConfig {
   unsigned cpus = 1;               ///< 1 to 64
   std::string cpu_model = "callgate";
   Engine engine = Engine::Interpreter;
-  i64 rtc_start = 1'735'689'600;   ///< the CMOS clock at power-on, in seconds since 1970 UTC (default: 2025-01-01)
-  bool reset_stops = false;        ///< a guest's reset ends the run instead of starting the machine afresh
+  i64 rtc_start = 1'735'689'600;  ///< the CMOS clock at power-on, in seconds since 1970 UTC (default: 2025-01-01)
+  bool reset_stops = false;       ///< a guest's reset ends the run instead of starting the machine afresh
 };
 
 /// Why a run ended.
@@ -59,17 +59,17 @@ struct Stop {
 
 /// When run() shall end beside the guest's own doing.
 struct RunLimits {
-  u64 until_count = ~u64{0};     ///< total retired instructions; the stop is exact
-  bool stop_when_idle = false;   ///< stop before halted time is skipped. The next run() skips it.
+  u64 until_count = ~u64{0};    ///< total retired instructions; the stop is exact
+  bool stop_when_idle = false;  ///< stop before halted time is skipped. The next run() skips it.
 };
 
 /// Figures about how a run went, not about the guest's state: different engines have different ones.
 struct MachineStats {
-  u64 retired = 0;              ///< instructions, all processors
-  u64 guest_ns = 0;             ///< guest time
+  u64 retired = 0;   ///< instructions, all processors
+  u64 guest_ns = 0;  ///< guest time
   u64 faults = 0, interrupts = 0;
-  u64 decoded = 0;              ///< instructions decoded
-  u64 code_invalidations = 0;   ///< writes to pages with decoded code
+  u64 decoded = 0;             ///< instructions decoded
+  u64 code_invalidations = 0;  ///< writes to pages with decoded code
   u64 tlb_fills = 0, tlb_flushes = 0, tlb_page_drops = 0;
   u64 timer_events = 0, idle_skips = 0;
 };
@@ -87,8 +87,8 @@ class Machine {
   // --- loading ------------------------------------------------------------------------------------------------
   /// Reads the files and places them as plan_boot says. `initrd` may be a list of Multiboot modules.
   /// Errors: MissingFile, BadFile, BadArgument, each with a sentence. Call once, before the first run.
-  Result<> load_kernel(const std::string& kernel, const std::optional<std::string>& initrd, const std::string& command_line,
-                       const boot::BootOptions& options = {});
+  Result<> load_kernel(const std::string& kernel, const std::optional<std::string>& initrd,
+                       const std::string& command_line, const boot::BootOptions& options = {});
   /// The same from memory.
   Result<> load(boot::BootInputs inputs, const boot::BootOptions& options = {});
   /// The guest's memory map, for BootInputs::memory.
@@ -127,8 +127,8 @@ class Machine {
   bool write_physical(u64 address, std::span<const u8> data);
   /// Linear memory as processor `cpu` maps it now, without side effects; false when a page is not mapped.
   bool read_linear(unsigned cpu, u64 address, std::span<u8> out);
-  /// A hash of all architectural, device, timer and RAM state. Equal runs have equal hashes at equal counts. Looking at it
-  /// changes nothing that the guest could see.
+  /// A hash of all architectural, device, timer and RAM state. Equal runs have equal hashes at equal counts. Looking at
+  /// it changes nothing that the guest could see.
   u64 hash();
   /// The whole state as bytes, and back into a machine of the same configuration. Error: BadFile when damaged.
   std::vector<u8> save();

@@ -32,7 +32,8 @@ std::unique_ptr<Machine> machine_with(std::vector<u8> code, MachineConfig config
 }
 
 // mov dx, 0x3f8; mov al, 'H'; out dx, al; mov al, 'i'; out dx, al; mov al, 21; out 0xf4, al
-const std::vector<u8> kHello = {0x66, 0xBA, 0xF8, 0x03, 0xB0, 'H', 0xEE, 0xB0, 'i', 0xEE, 0xB0, 21, 0xE6, 0xF4, 0xEB, 0xFE};
+const std::vector<u8> kHello = {0x66, 0xBA, 0xF8, 0x03, 0xB0, 'H',  0xEE, 0xB0,
+                                'i',  0xEE, 0xB0, 21,   0xE6, 0xF4, 0xEB, 0xFE};
 // inc eax; jmp back
 const std::vector<u8> kCount = {0x40, 0xEB, 0xFD};
 
@@ -41,7 +42,8 @@ const std::vector<u8> kCount = {0x40, 0xEB, 0xFD};
 TEST_CASE("a guest writes to its serial line and ends the run with its own code") {
   auto m = machine_with(kHello);
   std::string text;
-  m->on_serial([&](std::span<const u8> bytes) { text.append(reinterpret_cast<const char*>(bytes.data()), bytes.size()); });
+  m->on_serial(
+      [&](std::span<const u8> bytes) { text.append(reinterpret_cast<const char*>(bytes.data()), bytes.size()); });
   const Stop stop = m->run();
   CHECK(stop.reason == StopReason::DebugExit);
   CHECK(stop.code == (21 << 1 | 1));
@@ -71,12 +73,12 @@ TEST_CASE("several machines in one process don't touch each other") {
 
 TEST_CASE("several processors run the same however often the run is stopped") {
   // Every processor counts for itself: the first starts the others by INIT and SIPI at 0x8000 (16-bit code put there).
-  const std::vector<u8> start_others = {
-      0xC7, 0x05, 0x00, 0x80, 0x00, 0x00, 0x66, 0x40, 0xEB, 0xFC,  // mov dword [0x8000], {inc eax; jmp back}
-      0xBB, 0x00, 0x03, 0xE0, 0xFE,                                // mov ebx, 0xfee00300
-      0xC7, 0x03, 0x00, 0x45, 0x0C, 0x00,                          // INIT to all others
-      0xC7, 0x03, 0x08, 0x46, 0x0C, 0x00,                          // SIPI, vector 8
-      0x40, 0xEB, 0xFD};                                           // inc eax; jmp back
+  const std::vector<u8> start_others = {0xC7, 0x05, 0x00, 0x80, 0x00, 0x00,
+                                        0x66, 0x40, 0xEB, 0xFC,              // mov dword [0x8000], {inc eax; jmp back}
+                                        0xBB, 0x00, 0x03, 0xE0, 0xFE,        // mov ebx, 0xfee00300
+                                        0xC7, 0x03, 0x00, 0x45, 0x0C, 0x00,  // INIT to all others
+                                        0xC7, 0x03, 0x08, 0x46, 0x0C, 0x00,  // SIPI, vector 8
+                                        0x40, 0xEB, 0xFD};                   // inc eax; jmp back
   const MachineConfig config{.ram_bytes = 16 << 20, .cpus = 3};
   auto a = machine_with(start_others, config);
   auto b = machine_with(start_others, config);

@@ -18,7 +18,8 @@ class PortMap {
   /// Takes back a mapping: `target` no longer answers in [first, first + count).
   void unmap(u16 first, unsigned count, BusTarget& target);
 
-  /// 1, 2 or 4 bytes. A port without a device reads as ones; an access over the end of a device's range is split in bytes.
+  /// 1, 2 or 4 bytes. A port without a device reads as ones; an access over the end of a device's range is split in
+  /// bytes.
   u32 read(u16 port, unsigned size);
   void write(u16 port, unsigned size, u32 value);
 

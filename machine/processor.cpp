@@ -31,7 +31,8 @@ void Processor::place_apic_page() {
 u8 Processor::acknowledge_interrupt() {
   interrupts_taken++;
   const u8 vector = apic.acknowledge();
-  board_.log.line(LogChannel::Interrupts, "cpu {} takes interrupt {:#04x} at count {}", cpu.index, vector, cpu.s.retired);
+  board_.log.line(LogChannel::Interrupts, "cpu {} takes interrupt {:#04x} at count {}", cpu.index, vector,
+                  cpu.s.retired);
   return vector;
 }
 
