@@ -179,6 +179,27 @@ TEST_CASE("a watchpoint hit by MOV SS is told after the next instruction; an INT
   }
 }
 
+// Linux's selftest mov_ss_trap tells what processors do here; the second #DB would enter a handler that runs on the same
+// stack of the IST, and never come out again.
+TEST_CASE("a watchpoint hit by MOV SS is forgotten when the next instruction faults or is an INT1") {
+  for (const bool faults : {false, true}) {
+    M m;
+    m.protected32(0);
+    m.write<u16>(0x7000, M::kData0);
+    m.cpu.s.dr[0] = 0x7000;
+    m.cpu.s.dr7 = 0x400 | 1 | 0x30000 | 0x40000;
+    m.cpu.refresh();
+    if (faults)
+      m.code({0x8E, 0x15, 0x00, 0x70, 0, 0, 0x0F, 0x0B});  // mov ss, [0x7000]; ud2
+    else
+      m.code({0x8E, 0x15, 0x00, 0x70, 0, 0, 0xF1});
+    m.run(2);
+    CHECK(m.handling() == (faults ? 6 : 1));
+    CHECK(m.cpu.s.pending_db == 0);
+    CHECK(m.stack(0, 4) == (faults ? M::kCode + 6 : M::kCode + 7));
+  }
+}
+
 TEST_CASE("a code breakpoint's #DB is a fault with RF clear in its image; an IRET with RF set goes past it") {
   M m;
   m.protected32(0);

@@ -75,6 +75,9 @@ std::vector<FaultRecord> Cpu::recent_faults() const {
 
 void Cpu::deliver_fault(const Fault& original) {
   Fault fault = original;
+  // The instruction will run again, and hit its watchpoints again; what a MOV SS before it had hit is lost, as on
+  // processors. Otherwise a #DB could enter on top of the fault's own handler.
+  s.pending_db = 0;
   for (;;) {
     record_fault(fault);
     if (fault.vector == Vector::PF) s.cr2 = fault.address;

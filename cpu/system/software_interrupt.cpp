@@ -20,6 +20,7 @@ void int1(Cpu& c, const Insn&) {
   // No bit of DR6 says that it was INT1, and no gate's DPL stops it. SDM 3A 6.4.4.
   c.deliver_event(static_cast<u8>(Vector::DB), EventKind::Icebp, false, 0, c.next_rip());
   take_debug_trap(c, 0);
+  c.s.pending_db = 0;  // this #DB stands for the one that a MOV SS before it held back
 }
 
 }  // namespace callgate::helpers
