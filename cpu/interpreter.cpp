@@ -18,8 +18,10 @@ void check_code_limit(const Cpu& c, u64 rip, unsigned length) {
 
 }  // namespace
 
-const u8* Interpreter::translate_code(Cpu& c, u64 linear, u64* physical) {
+const u8* Interpreter::translate_code(Cpu& c, u64 rip, u64* physical) {
+  const u64 linear = code_linear(c, rip);
   if (const u8* p = c.tlb.find_exec(c.data_context(), linear, 1)) return p;
+  check_code_limit(c, rip, 1);  // comes before a page fault. SDM 3A, Table 6-2
   if (c.bits64() && !is_canonical(linear)) raise(Vector::GP, 0, "instruction fetch at the non-canonical address {0:#x}", linear);
   const Translation t = c.tlb.fill(c.data_context(), linear, Access::Execute);
   if (t.fault) c.raise_page_fault(c.tlb.fault());
@@ -27,16 +29,14 @@ const u8* Interpreter::translate_code(Cpu& c, u64 linear, u64* physical) {
   return t.host;
 }
 
-const Insn& Interpreter::fetch_across_pages(Cpu& c, u64 linear, const u8* first, unsigned available) {
+const Insn& Interpreter::fetch_across_pages(Cpu& c, const u8* first, unsigned available) {
   u8 bytes[kMaxInsnLength];
   const unsigned have = std::min(available, kMaxInsnLength);
   std::copy_n(first, have, bytes);
   if (decode(std::span<const u8>(bytes, have), c.code_size(), scratch_) != DecodeStatus::Truncated) return scratch_;
   // Only an instruction that needs bytes of the next page may fault there.
-  u64 next = linear + have;
-  if (!c.bits64()) next &= 0xFFFFFFFF;
   u64 physical = 0;
-  const u8* second = translate_code(c, next, &physical);
+  const u8* second = translate_code(c, c.s.rip + have, &physical);
   for (unsigned i = have; i < kMaxInsnLength; i++)
     bytes[i] = second != nullptr ? second[i - have] : static_cast<u8>(c.tlb.bus_read(physical + i - have, 1));
   decode(bytes, c.code_size(), scratch_);
@@ -47,14 +47,14 @@ const Insn& Interpreter::fetch(Cpu& c) {
   c.note_on_trail(c.s.rip);
   const u64 linear = code_linear(c, c.s.rip);
   u64 physical = 0;
-  const u8* host = translate_code(c, linear, &physical);
+  const u8* host = translate_code(c, c.s.rip, &physical);
   const unsigned offset = static_cast<unsigned>(linear & kPageMask);
   const unsigned available = static_cast<unsigned>(kPageSize) - offset;
   u8 registers[kMaxInsnLength];
   if (host == nullptr) {  // code in ROM-like registers: read byte by byte, never cached
     const unsigned n = std::min(available, kMaxInsnLength);
     for (unsigned i = 0; i < n; i++) registers[i] = static_cast<u8>(c.tlb.bus_read(physical + i, 1));
-    const Insn& insn = fetch_across_pages(c, linear, registers, n);
+    const Insn& insn = fetch_across_pages(c, registers, n);
     check_code_limit(c, c.s.rip, insn.length);
     return insn;
   }
@@ -64,7 +64,7 @@ const Insn& Interpreter::fetch(Cpu& c) {
     const Insn* found = page.find(offset);
     if (found == nullptr) {
       if (decode({host, std::min(available, kMaxInsnLength)}, c.code_size(), scratch_) == DecodeStatus::Truncated)
-        found = &fetch_across_pages(c, linear, host, available);
+        found = &fetch_across_pages(c, host, available);
       else {
         if (page.full()) page.drop();
         found = &page.add(offset, scratch_);
@@ -74,7 +74,7 @@ const Insn& Interpreter::fetch(Cpu& c) {
     check_code_limit(c, c.s.rip, found->length);
     return *found;
   }
-  const Insn& insn = fetch_across_pages(c, linear, host, available);
+  const Insn& insn = fetch_across_pages(c, host, available);
   check_code_limit(c, c.s.rip, insn.length);
   return insn;
 }
@@ -82,7 +82,8 @@ const Insn& Interpreter::fetch(Cpu& c) {
 void Interpreter::execute_one_carefully(Cpu& c) {
   u32 dr6 = 0;
   const bool resume = c.s.flags.test(kRF);
-  if (!resume && code_breakpoint_hit(c, code_linear(c, c.s.rip), dr6)) raise_debug_fault(c, dr6, "a code breakpoint");
+  // Behind a load of SS a code breakpoint doesn't count. SDM 3B 17.3.1.1.
+  if (!resume && !c.s.mov_ss_shadow && code_breakpoint_hit(c, code_linear(c, c.s.rip), dr6)) raise_debug_fault(c, dr6, "a code breakpoint");
   const Insn& i = fetch(c);
   const bool step = c.s.flags.test(kTF);
   c.suppress_single_step = false;

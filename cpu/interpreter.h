@@ -20,8 +20,9 @@ class Interpreter {
   void execute_one_carefully(Cpu& c);
   /// The instruction at RIP: fetched with all checks, from the cache or decoded into `scratch_`.
   const Insn& fetch(Cpu& c);
-  const Insn& fetch_across_pages(Cpu& c, u64 linear, const u8* first, unsigned available);
-  const u8* translate_code(Cpu& c, u64 linear, u64* physical);
+  const Insn& fetch_across_pages(Cpu& c, const u8* first, unsigned available);
+  /// The host's memory of the code at `rip`, to the end of its page; nullptr and the physical address when it isn't RAM.
+  const u8* translate_code(Cpu& c, u64 rip, u64* physical);
 
   DecodeCache& decoded_;
   Insn scratch_;

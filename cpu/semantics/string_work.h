@@ -7,6 +7,9 @@
 // crosses a page, when the page is not RAM (for reading: RAM or ROM), and for INS and OUTS. After an unfinished step the next
 // RIP is the instruction itself: interrupts are taken between steps. A fault in a step leaves the iterations before it done.
 // rCX = 0 retires one instruction.
+//
+// Between the steps RF is set: an event there pushes it (SDM 3B 17.3.1.1), so that a code breakpoint on the instruction does
+// not hit once more when the rest of it is done.
 #pragma once
 
 #include <algorithm>
@@ -63,7 +66,9 @@ class StringWork {
   }
   /// Ends the step: the instruction comes again unless it is finished.
   void finish(bool terminated = false) {
-    if (rep != Rep::None && !terminated && left() != 0) c.next_rip() = c.s.rip;
+    if (rep == Rep::None || terminated || left() == 0) return;
+    c.next_rip() = c.s.rip;
+    c.set_flags(kRF, kRF);
   }
 
  private:
