@@ -59,6 +59,19 @@ TEST_CASE("IRET to an outer ring takes SS:ESP and clears segments of the inner o
   CHECK(m.cpu.s.flags.test(kIF));
 }
 
+TEST_CASE("IRET to an outer ring takes the RPL off null selectors, and leaves their bases alone") {
+  for (const u16 selector : {0, 1, 3}) {
+    M m;
+    m.long64(0);
+    for (const SegReg seg : {ES, DS, FS, GS}) m.cpu.load_segment(seg, selector);
+    m.cpu.s.seg[FS].base = 0x1234'5678'9ABC;
+    iret(m, {M::kData3, 0x30000, 2, M::kCode64User, 0x9400}, 8);
+    CHECK(m.cpu.cpl() == 3);
+    for (const SegReg seg : {ES, DS, FS, GS}) CHECK(m.cpu.s.seg[seg].selector == 0);
+    CHECK(m.cpu.s.seg[FS].base == 0x1234'5678'9ABC);
+  }
+}
+
 TEST_CASE("a bad CS or SS faults before RSP, CPL or the flags change") {
   const auto fault = [](u16 cs, u16 ss, u32 eip = 0x9400) {
     M m;

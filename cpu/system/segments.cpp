@@ -96,7 +96,8 @@ void check_code_size(Cpu& c, const Descriptor& d, u32 ext) {
 void drop_inner_segments(Cpu& c) {
   for (const SegReg seg : {ES, DS, FS, GS}) {
     Segment& s = c.s.seg[seg];
-    if (!s.unusable() && !s.conforming() && s.dpl() < c.s.cpl) s = null_segment(0);
+    if (s.unusable()) s.selector = 0;  // 1 to 3 are null, too
+    else if (!s.conforming() && s.dpl() < c.s.cpl) s = null_segment(0);
   }
 }
 
