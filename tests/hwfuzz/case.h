@@ -59,6 +59,8 @@ struct Patch {
   u8 bytes[16] = {};
 };
 
+/// Where in the code pages a case's code usually is.
+constexpr u16 kUsualCodeAt = 0x100;
 constexpr unsigned kMostInstructions = 8;
 constexpr unsigned kMostPatches = 40;
 

@@ -150,7 +150,8 @@ struct Engine::Machine {
     for (unsigned v = 0; v < 256; v++) {
       const u64 handler = kKernel + kHandlers + 16 * v;
       write<u8>(kHandlers + 16 * v, 0xF4);  // HLT
-      write<u64>(kIdt + 16 * v, (handler & 0xFFFF) | u64{kKernelCode} << 16 | u64{0x8E} << 40 | (handler >> 16 & 0xFFFF) << 48);
+      const u64 gate = v == 3 || v == 4 ? 0xEE : 0x8E;  // INT3 and INTO are the user's
+      write<u64>(kIdt + 16 * v, (handler & 0xFFFF) | u64{kKernelCode} << 16 | gate << 40 | (handler >> 16 & 0xFFFF) << 48);
       write<u64>(kIdt + 16 * v + 8, handler >> 32);
     }
     write<u64>(kTss + 4, kKernel + kStack + kPageSize);

@@ -36,9 +36,6 @@ bool wants_to_be_first(const Row& row) {
          (row.attributes & kRep) || (one_of(mnemonic(row), {"jmp", "call"}) && row.operands[0] == 'E');
 }
 
-/// Where the code is, unless a page's end is to be in it.
-constexpr u16 kUsualCodeAt = 0x100;
-
 /// How a displacement or an address is set once the whole run is known.
 struct Fixup {
   enum Kind : u8 { Rel8, Rel32, RipRelative, Register, Memory } kind;

@@ -1,103 +1,107 @@
-// The hardware fuzzer's command: random instructions on the real processor and on our engine, compared.
+// The hardware fuzzer's command: random user-mode instructions on the real processor and on our engine, compared.
+// See docs/testing.md.
 #include <fmt/format.h>
 
 #include <chrono>
 #include <cstdlib>
-#include <cstring>
-#include <map>
+#include <fstream>
+#include <string_view>
 
-#include "cpu/decoder.h"
 #include "cpu/table/table.h"
-#include "tests/hwfuzz/compare.h"
-#include "tests/hwfuzz/generator.h"
-#include "tests/hwfuzz/host.h"
+#include "tests/hwfuzz/capture.h"
+#include "tests/hwfuzz/vectors.h"
 
 namespace callgate::hwfuzz {
 namespace {
 
-std::string hex(const u8* p, unsigned n) {
-  std::string s;
-  for (unsigned i = 0; i < n; i++) s += fmt::format("{:02x}", p[i]);
-  return s;
-}
+constexpr const char* kUsage =
+    "hwfuzz [--seed N] [--cases N | --seconds N] [--row MNEMONIC-OR-ENCODING] [--finds FILE] [--rows]\n"
+    "    random instructions on this host's processor and on our engine; --rows counts every row\n"
+    "hwfuzz --capture FOLDER [--per-row N] [--seed N]\n"
+    "    writes vectors, captured from this host's processor\n"
+    "hwfuzz --replay FOLDER\n"
+    "    runs vectors on our engine; needs no x86 host\n";
+constexpr int kSkipped = 77;
+constexpr unsigned kMostFinds = 200;
 
 struct Options {
-  u64 seed = 1, seconds = 0, cases = 300000;
-  std::string row;
+  u64 seed = 1, seconds = 0, cases = 800000, per_row = 7;
+  std::string row, finds, capture, replay;
+  bool rows = false;
 };
 
-int run(const Options& o) {
-  auto made = Host::create();
-  if (!made) {
-    fmt::print("skipped: {}\n", made.error().message);
-    return 77;
+/// Rows that have nothing but a fault to show in user mode.
+bool always_faults(const Row& row) {
+  for (const char* name : {"ud0", "ud1", "ud2", "cli", "sti"})
+    if (mnemonic(row) == name) return true;
+  return false;
+}
+
+std::string title(const Row& row) { return fmt::format("{} {} {}", row.encoding, mnemonic(row), row.operands); }
+
+/// What was covered. Returns how many rows were never exercised.
+unsigned report_rows(const Session& s, const std::vector<const Row*>& rows, bool all) {
+  unsigned never = 0;
+  for (const unsigned i : s.chosen()) {
+    const RowCount& n = s.rows()[i];
+    if (n.finished == 0 && !(always_faults(*rows[i]) && n.faulted != 0)) {
+      fmt::print("NEVER EXERCISED: {} (faulted {} times)\n", title(*rows[i]), n.faulted);
+      never++;
+    } else if (all) {
+      fmt::print("{:>9} finished {:>7} faulted {:>7} in runs: {}\n", n.finished, n.faulted, n.in_runs, title(*rows[i]));
+    }
   }
-  Host& host = **made;
-  Engine engine;
-  Generator generator(o.seed);
-  const auto& rows = generator.rows();
-  std::vector<u64> finished(rows.size()), faulted(rows.size()), differ(rows.size());
-  std::map<std::string, u64> excused;
-  std::vector<unsigned> chosen;
-  for (unsigned i = 0; i < rows.size(); i++)
-    if (o.row.empty() || mnemonic(*rows[i]) == o.row || o.row == rows[i]->encoding) chosen.push_back(i);
-  fp::TestRandom random(o.seed + 77);
-  auto ours = std::make_unique<Outcome>();
-  std::vector<unsigned> of(kBatch);
-  u64 cases = 0, instructions = 0, lost = 0, shown = 0;
+  unsigned system = 0;
+  for (const Row* row : all_rows()) {
+    system += (row->attributes & kSystem) != 0;
+    const char* why = not_runnable(*row);
+    if (why != nullptr && !(row->attributes & kSystem) && all) fmt::print("not runnable on this host: {}: {}\n", title(*row), why);
+  }
+  fmt::print("{} of {} user-mode rows exercised; {} rows are no user-mode instructions\n", s.chosen().size() - never, s.chosen().size(), system);
+  return never;
+}
+
+int fuzz(const Options& o, Session& s) {
+  if (!o.row.empty()) s.choose(o.row);
+  if (s.chosen().empty()) {
+    fmt::print("no row that runs here is called {}\n", o.row);
+    return 2;
+  }
   const auto began = std::chrono::steady_clock::now();
   const auto elapsed = [&] { return std::chrono::duration<double>(std::chrono::steady_clock::now() - began).count(); };
-  std::vector<Outcome> mine(kBatch);
-  std::vector<Case> batch(kBatch);
-  unsigned next = 0;
-  while (o.seconds ? elapsed() < static_cast<double>(o.seconds) : cases < o.cases) {
-    for (unsigned i = 0; i < kBatch; i++) {
-      of[i] = chosen[next++ % chosen.size()];
-      generator.make(batch[i], of[i], random.below(4) ? 1 : 2 + static_cast<unsigned>(random.below(kMostInstructions - 1)));
-      host.cases()[i] = batch[i];
-    }
-    host.start(kBatch);
-    for (unsigned i = 0; i < kBatch; i++) engine.run(batch[i], mine[i]);
-    host.finish();
-    std::vector<unsigned> retry;
-    for (unsigned i = 0; i < kBatch; i++) {
-      const Outcome& h = host.outcomes()[i];
-      cases++;
-      instructions += batch[i].instructions;
-      if (h.ending == Ending::Lost || h.ending == Ending::Endless) lost++;
-      (h.ending == Ending::Finished ? finished : faulted)[of[i]]++;
-      const Quirk* quirk = nullptr;
-      std::string what = judge(engine, batch[i], h, mine[i], quirk);
-      if (!what.empty()) retry.push_back(i);
-      if (quirk != nullptr) excused[quirk->name]++;
-    }
-    for (const unsigned i : retry) {
-      const Quirk* quirk = nullptr;
-      std::string what;
-      const Outcome* again = nullptr;
-      for (unsigned tries = 0; tries < 3; tries++) {
-        again = &host.run(batch[i]);
-        what = judge(engine, batch[i], *again, mine[i], quirk);
-        if (what.empty()) break;
-      }
-      const Outcome& h = *again;
-      quirk = nullptr;
-      if (quirk != nullptr) excused[quirk->name]++;
-      if (what.empty()) continue;
-      if (differ[of[i]]++ < 2 && shown++ < 4000) {
-        const Case& c = batch[i];
-        fmt::print("DIFF {} | {} | end {}/{:x}/{:x} fl {:x} rsp {:x} rbp {:x} cw {:x} sw {:x} | n={} {}\n   {}\n", rows[of[i]]->encoding, mnemonic(*rows[of[i]]), h.vector, h.error_code, h.cr2, c.in.rflags, c.in.gpr[4], c.in.gpr[5], c.in.fx.control, c.in.fx.status, c.instructions, hex(c.code, c.start[c.instructions]), what);
-      }
-    }
+  unsigned finds = 0;
+  std::ofstream file;
+  if (!o.finds.empty()) file.open(o.finds, std::ios::app);
+  while ((o.seconds != 0 ? elapsed() < static_cast<double>(o.seconds) : s.cases() < o.cases) && finds < kMostFinds) {
+    s.batch([&](const Find& f) {
+      finds++;
+      const std::string line = to_line(f.made, f.host);
+      fmt::print("DIFFERENCE\n  {}\n  {}\n", line, f.what);
+      if (file) file << line << "\n" << std::flush;
+    });
   }
-  fmt::print("{} cases, {} instructions, {:.0f} instructions/s, {} lost\n", cases, instructions, static_cast<double>(instructions) / elapsed(), lost);
-  for (const auto& [name, n] : excused) fmt::print("  {} excused: {}\n", n, name);
-  unsigned never = 0;
-  for (const unsigned i : chosen) {
-    if (finished[i] == 0) fmt::print("  never finished: {} {} (faulted {})\n", rows[i]->encoding, mnemonic(*rows[i]), faulted[i]), never++;
-    if (differ[i]) fmt::print("  {} differ of {}: {} {} {}\n", differ[i], finished[i] + faulted[i], rows[i]->encoding, mnemonic(*rows[i]), rows[i]->operands);
+  fmt::print("{} cases, {} instructions, {:.0f} a second, {} unclear\n", s.cases(), s.instructions(),
+             static_cast<double>(s.instructions()) / elapsed(), s.unclear());
+  for (const Quirk& q : quirks()) {
+    const auto n = s.excused().find(q.name);
+    if (n != s.excused().end()) fmt::print("{:>9} excused by {}: {}\n", n->second, q.name, q.reason);
   }
-  return 0;
+  const unsigned never = report_rows(s, s.generator().rows(), o.rows);
+  if (finds != 0) fmt::print("FAILED: {} differences\n", finds);
+  if (never != 0) fmt::print("FAILED: {} rows never exercised (look at more cases?)\n", never);
+  return finds != 0 || never != 0;
+}
+
+int run(const Options& o) {
+  if (!o.replay.empty()) return replay(o.replay) != 0;
+  auto host = Host::create();
+  if (!host) {
+    fmt::print("skipped: {}\n", host.error().message);
+    return kSkipped;
+  }
+  Session session(**host, o.seed);
+  if (!o.capture.empty()) return capture(session, o.capture, static_cast<unsigned>(o.per_row)) ? 0 : 1;
+  return fuzz(o, session);
 }
 
 }  // namespace
@@ -105,12 +109,24 @@ int run(const Options& o) {
 
 int main(int argc, char** argv) {
   callgate::hwfuzz::Options o;
-  for (int i = 1; i + 1 < argc; i += 2) {
-    const std::string name = argv[i];
-    if (name == "--seed") o.seed = std::strtoull(argv[i + 1], nullptr, 0);
-    if (name == "--seconds") o.seconds = std::strtoull(argv[i + 1], nullptr, 0);
-    if (name == "--cases") o.cases = std::strtoull(argv[i + 1], nullptr, 0);
-    if (name == "--row") o.row = argv[i + 1];
+  for (int i = 1; i < argc; i++) {
+    const std::string_view name = argv[i];
+    if (name == "--rows") {
+      o.rows = true;
+      continue;
+    }
+    const char* value = i + 1 < argc ? argv[++i] : nullptr;
+    const auto number = [&] { return std::strtoull(value, nullptr, 0); };
+    if (value == nullptr) return fmt::print("{}", callgate::hwfuzz::kUsage), 2;
+    if (name == "--seed") o.seed = number();
+    else if (name == "--seconds") o.seconds = number();
+    else if (name == "--cases") o.cases = number();
+    else if (name == "--per-row") o.per_row = number();
+    else if (name == "--row") o.row = value;
+    else if (name == "--finds") o.finds = value;
+    else if (name == "--capture") o.capture = value;
+    else if (name == "--replay") o.replay = value;
+    else return fmt::print("{}", callgate::hwfuzz::kUsage), 2;
   }
   return callgate::hwfuzz::run(o);
 }

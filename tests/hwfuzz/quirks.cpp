@@ -1,8 +1,10 @@
 // Known differences between vendors, and between every processor and the manual's "undefined".
+#include <algorithm>
 #include <bit>
 #include <cmath>
+#include <cstdlib>
 #include <cstring>
-#include <string_view>
+#include <string>
 
 #include "cpu/table/table.h"
 #include "cpu/value_builder.h"
@@ -22,6 +24,8 @@ bool is(const Insn& i, Names... names) {
 /// The linear address of the memory operand of a case's only instruction.
 u64 operand_address(const Insn& i, const Case& c) {
   const auto reg = [&](unsigned slot) { return slot < 16 ? c.in.gpr[slot] : slot == kGprRip ? c.in.rip + i.length : 0; };
+  if (parse_operand(i.row->operands, 0).kind == 'O' || parse_operand(i.row->operands, 1).kind == 'O')
+    return i.imm + (i.seg == GS ? kGsBase : 0);
   const u64 ea = (reg(i.base) + (reg(i.index) << i.scale) + static_cast<u64>(i64{i.disp})) & low_mask(8u * i.asize);
   return ea + (i.seg == GS ? kGsBase : 0);
 }
@@ -58,14 +62,17 @@ void forgive_estimate(const Insn& i, const Case&, const Outcome& host, Outcome& 
   std::memcpy(ours.out.fx.xmm[i.reg], b, 16);
 }
 
-/// Two units in the last place, and with it C1 (the direction of rounding) and #P.
+/// Two units in the last place (also across a power of two), and with it C1 (the direction of rounding) and #P.
 void forgive_last_place(const Insn&, const Case&, const Outcome& host, Outcome& ours) {
   constexpr u16 kC1AndPrecision = 0x220;
   for (unsigned n = 0; n < 2; n++) {
     const auto& h = host.out.fx.st[n];
     auto& o = ours.out.fx.st[n];
-    const u64 distance = h.significand > o.significand ? h.significand - o.significand : o.significand - h.significand;
-    if (h.sign_exponent == o.sign_exponent && distance <= 2) o = h;
+    const u64 up = h.significand - o.significand, down = o.significand - h.significand;
+    const unsigned exponents = (h.sign_exponent ^ o.sign_exponent) >> 15 != 0 ? 2 : static_cast<unsigned>(std::abs(h.sign_exponent - o.sign_exponent));
+    constexpr u64 kTop = u64{1} << 63;
+    const bool next_binade = exponents == 1 && ((h.significand - kTop <= 1 && ~o.significand <= 2) || (o.significand - kTop <= 1 && ~h.significand <= 2));
+    if ((exponents == 0 && std::min(up, down) <= 2) || next_binade) o = h;
   }
   ours.out.fx.status = static_cast<u16>((ours.out.fx.status & ~kC1AndPrecision) | (host.out.fx.status & kC1AndPrecision));
 }
@@ -132,7 +139,7 @@ const Quirk kQuirks[] = {
        if (memory_fault(host)) ours = host;
      }},
     {"effective-address", "AMD wants the effective address canonical too, not only the linear address",
-     [](Cpu&, const Insn& i) { return i.seg == GS && i.is_memory; },
+     [](Cpu&, const Insn& i) { return i.seg == GS; },
      [](const Insn& i, const Case& c, const Outcome& host, Outcome& ours) {
        if (host.vector == 13 && ours.vector == 14 && !is_canonical(operand_address(i, c) - kGsBase)) ours = host;
      }},
