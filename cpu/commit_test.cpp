@@ -1,5 +1,6 @@
-// An instruction that faults has changed nothing: no byte of memory, no register, no flag. Every instruction that writes
-// memory is run with its operand (or its stack frame) across a page that can be written and one that cannot, each way round.
+// An instruction that faults has changed nothing: no byte of memory, no register, no flag. Every instruction that
+// writes memory is run with its operand (or its stack frame) across a page that can be written and one that cannot,
+// each way round.
 #include <doctest/doctest.h>
 
 #include <cstring>
@@ -14,7 +15,7 @@ using M = test::TestMachine;
 namespace {
 
 constexpr u64 kPt = M::kTables + 0x8000;
-constexpr u64 kRegion = 0x40000;  ///< three pages: the middle one takes part, and one of its neighbours can't be written
+constexpr u64 kRegion = 0x40000;  ///< three pages; one of the middle one's neighbours can't be written
 constexpr u64 kMiddle = kRegion + 0x1000;
 constexpr u64 kRegionSize = 0x3000;
 
@@ -174,7 +175,7 @@ TEST_CASE("a store or read-modify-write over a page that can't be written change
           m.cpu.s.gpr[RAX] = 0xFFFFFFFF;
           m.cpu.s.gpr[RDX] = 0;
           m.cpu.s.x87.r[0] = {~u64{0}, 0xBFFF};  // a mask for MASKMOVQ with every byte chosen
-          CHECK_MESSAGE(run_faulting(m, c.code) == "", c.name, ", ", inside, " bytes below the edge");
+          CHECK_MESSAGE(run_faulting(m, c.code) == "", std::string(c.name), ", ", inside, " bytes below the edge");
           CHECK(m.cpu.s.cr2 >= kRegion);
         }
       }
@@ -211,7 +212,7 @@ TEST_CASE("what pushes writes nothing and keeps the stack pointer when a part of
         m.cpu.s.gpr[RBP] = 0x60100;
         m.cpu.s.gpr[RSI] = M::handler(0);
         m.cpu.s.gpr[RSP] = kMiddle + inside;
-        CHECK_MESSAGE(run_faulting(m, c.code) == "", c.name, ", ", inside, " bytes above the edge");
+        CHECK_MESSAGE(run_faulting(m, c.code) == "", std::string(c.name), ", ", inside, " bytes above the edge");
       }
 }
 

@@ -112,3 +112,54 @@ TEST_CASE("the same bytes are other instructions under another code size") {
   CHECK(m.cpu.s.rip == kCode + 2);
   CHECK(m.cpu.s.gpr[RAX] == 1);
 }
+
+TEST_CASE("code is found changed after a REP wrote over it, over the REP itself, too") {
+  TestMachine m;
+  m.protected32();
+  m.code({0xF3, 0xAA, kIncEax, kIncEax, kIncEax});  // rep stosb; inc eax; inc eax; inc eax
+  m.run(2);
+  CHECK(m.cpu.s.gpr[RAX] == 1);  // rCX is 0 at first: nothing stored
+  m.cpu.s.gpr[RAX] = kDecEax;
+  m.cpu.s.gpr[RCX] = 3;
+  m.cpu.s.gpr[RDI] = kCode + 2;
+  m.cpu.s.rip = kCode;
+  m.run(4);
+  CHECK(m.cpu.s.gpr[RAX] == kDecEax - 3);
+  m.cpu.s.gpr[RAX] = kNop;
+  m.cpu.s.gpr[RCX] = 0x1800;  // to the end of the page, and on: the first step overwrites the instruction
+  m.cpu.s.gpr[RDI] = kCode;
+  m.cpu.s.rip = kCode;
+  m.run(1);
+  CHECK(m.cpu.s.rip == kCode);
+  CHECK(m.cpu.s.gpr[RCX] == 0x800);
+  m.run(1);
+  CHECK(m.cpu.s.rip == kCode + 1);  // a NOP now
+  CHECK(m.cpu.s.gpr[RCX] == 0x800);
+}
+
+TEST_CASE("an address shows other code when its page is mapped elsewhere, after MOV CR3 or INVLPG") {
+  TestMachine m;
+  m.long64();
+  constexpr u64 kAlias = 0x4000'0000, kTable = 0x18'0000, kOther = 0x19'0000;
+  m.write<u64>(kTable, kCode | 7);
+  m.write<u64>(TestMachine::kTables + 0x3000, kTable | 7);
+  m.write<u16>(kCode, 0xC0FF);   // inc eax
+  m.write<u16>(kOther, 0xC8FF);  // dec eax
+  m.cpu.s.rip = kAlias;
+  m.run(1);
+  CHECK(m.cpu.s.gpr[RAX] == 1);
+  m.write<u64>(kTable, kOther | 7);
+  m.cpu.s.gpr[RBX] = kAlias;
+  m.cpu.s.rip = kCode + 0x100;
+  m.run({0x0F, 0x01, 0x3B});  // invlpg [rbx]
+  m.cpu.s.rip = kAlias;
+  m.run(1);
+  CHECK(m.cpu.s.gpr[RAX] == 0);
+  m.write<u64>(kTable, kCode | 7);
+  m.cpu.s.gpr[RBX] = TestMachine::kTables;
+  m.cpu.s.rip = kCode + 0x100;
+  m.run({0x0F, 0x22, 0xDB});  // mov cr3, rbx
+  m.cpu.s.rip = kAlias;
+  m.run(1);
+  CHECK(m.cpu.s.gpr[RAX] == 1);
+}

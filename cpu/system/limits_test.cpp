@@ -1,5 +1,6 @@
-// What a segment's limit and type mean for an access, in every mode: the last byte counts, #SS or #GP, where addresses wrap,
-// and what 64-bit mode ignores. Refs: SDM 3A 5.3, "Limit Checking"; 5.4; 3.4.4, "Segment Loading Instructions in IA-32e Mode".
+// What a segment's limit and type mean for an access, in every mode: the last byte counts, #SS or #GP, where addresses
+// wrap, and what 64-bit mode ignores. Refs: SDM 3A 5.3, "Limit Checking"; 5.4; 3.4.4, "Segment Loading Instructions in
+// IA-32e Mode".
 #include <doctest/doctest.h>
 
 #include "cpu/system/test_machine.h"

@@ -1,5 +1,5 @@
-// From one mode to another as programs do it, instruction by instruction: what a transition changes, and what it must leave
-// alone (the hidden parts of segment registers above all). Refs: SDM 3A 9.8.5, 9.9 and 9.10.
+// From one mode to another as programs do it, instruction by instruction: what a transition changes, and what it must
+// leave alone (the hidden parts of segment registers above all). Refs: SDM 3A 9.8.5, 9.9 and 9.10.
 #include <doctest/doctest.h>
 
 #include "cpu/model.h"

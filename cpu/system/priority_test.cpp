@@ -1,5 +1,5 @@
-// Which of several faults an instruction raises. SDM 3A, Table 6-2 "Priority Among Concurrent Events": code breakpoints,
-// then fetching (limit before page), then decoding (length, #UD, #NM), then executing.
+// Which of several faults an instruction raises. SDM 3A, Table 6-2 "Priority Among Concurrent Events": code
+// breakpoints, then fetching (limit before page), then decoding (length, #UD, #NM), then executing.
 #include <doctest/doctest.h>
 
 #include "cpu/system/debug.h"

@@ -1,5 +1,5 @@
-// Which debug trap comes when, and what RF is: behind loads of SS, with a fault, and between the steps of a REP.
-// Refs: SDM 3A 6.8.3 "Masking Exceptions and Interrupts When Switching Stacks"; SDM 3B 17.3.1.
+// Which debug trap comes when, and what RF is: behind loads of SS, with a fault, and between the steps of a REP. Refs:
+// SDM 3A 6.8.3 "Masking Exceptions and Interrupts When Switching Stacks"; SDM 3B 17.3.1.
 #include <doctest/doctest.h>
 
 #include "cpu/system/debug.h"
