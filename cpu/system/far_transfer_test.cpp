@@ -246,6 +246,24 @@ TEST_CASE("a frame that wraps in a 16-bit stack is whole or not at all") {
   CHECK(m.read<u32>(0) == M::kCode0);
 }
 
+TEST_CASE("RETF to an outer ring releases the arguments on both stacks and clears segments of the inner one") {
+  M m;
+  m.protected32(0);
+  m.set_segment(FS, M::kConforming);
+  m.set_segment(GS, M::kData3);
+  for (const u32 v : {u32{M::kData3}, u32{0x28000}, u32{0xA}, u32{0xB}, u32{M::kCode3}, u32{0x9400}}) m.push(v, 4);
+  m.run({0xCA, 8, 0});  // retf 8
+  CHECK(m.last_fault() == "none");
+  CHECK(m.cpu.cpl() == 3);
+  CHECK(m.cpu.s.rip == 0x9400);
+  CHECK(m.cpu.s.gpr[RSP] == 0x28008);
+  CHECK(m.cpu.s.seg[SS].selector == M::kData3);
+  CHECK(m.cpu.s.seg[DS].unusable());
+  CHECK(m.cpu.s.seg[ES].unusable());
+  CHECK(m.cpu.s.seg[FS].selector == M::kConforming);
+  CHECK(m.cpu.s.seg[GS].selector == M::kData3);
+}
+
 TEST_CASE("RETF refuses inner rings, null selectors and bad stacks") {
   const auto fault = [](u16 cs, u16 ss, unsigned cpl) {
     M m;
