@@ -10,9 +10,9 @@ namespace {
 /// The destination is checked before the port is read: a read has effects that a restart would repeat.
 void ins_of(Cpu& c, const Insn& i, unsigned size) {
   StringWork w(c, i, size);
-  if (w.left() == 0) return;
   const u16 port = c.gpr<u16>(RDX);
-  check_io_permission(c, port, size);
+  check_io_permission(c, port, size);  // also when nothing is to be moved, as processors do
+  if (w.left() == 0) return;
   c.probe_write(ES, w.di(), size);
   const u32 value = read_port(c, port, size);
   switch (size) {
@@ -27,9 +27,9 @@ void ins_of(Cpu& c, const Insn& i, unsigned size) {
 
 void outs_of(Cpu& c, const Insn& i, unsigned size) {
   StringWork w(c, i, size);
-  if (w.left() == 0) return;
   const u16 port = c.gpr<u16>(RDX);
-  check_io_permission(c, port, size);
+  check_io_permission(c, port, size);  // also when nothing is to be moved, as processors do
+  if (w.left() == 0) return;
   u32 value;
   switch (size) {
     case 4: value = c.load<u32>(w.source_segment, w.si()); break;

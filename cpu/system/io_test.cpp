@@ -56,6 +56,18 @@ TEST_CASE("the permission bitmap has a bit for each port of the access") {
   CHECK_FALSE(allowed(m, 0x3F7, 4));
 }
 
+TEST_CASE("REP INS and REP OUTS ask for the port even when nothing is to be moved") {
+  // Seen on a processor: #GP(0) with RCX = 0.
+  for (const u8 opcode : {0x6C, 0x6D, 0x6E, 0x6F}) {
+    TestMachine m;
+    with_bitmap(m);
+    m.cpu.s.gpr[RCX] = 0;
+    m.cpu.s.gpr[RDX] = 0x60;
+    m.run({0xF3, opcode});
+    CHECK(m.last_fault() == "#GP(0x0)");
+  }
+}
+
 TEST_CASE("a port beyond the TSS's limit is denied, and so is one whose second byte lies there") {
   TestMachine m;
   with_bitmap(m, 0x80 + 0x10);
