@@ -67,7 +67,8 @@ void ltr(Cpu& c, const Insn& i) {
 
 void lar(Cpu& c, const Insn& i) {
   const auto d = visible_descriptor(c, read_selector(c, i), c.long_mode() ? kLarLong : kLarLegacy);
-  if (d) write_register(c, i.reg, i.width, d->high & 0x00F0FF00);
+  // Bits 19 to 16 (of the limit) are undefined in the manual; processors give them.
+  if (d) write_register(c, i.reg, i.width, d->high & 0x00FFFF00);
   c.s.flags.set_zf(d.has_value());
 }
 

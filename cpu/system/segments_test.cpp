@@ -309,7 +309,7 @@ TEST_CASE("LAR, LSL, VERR and VERW change ZF only") {
     return m.cpu.s.flags.zf();
   };
   CHECK(zf({0x0F, 0x02, 0xC8}, M::kData3));  // lar ecx, eax
-  CHECK(m.cpu.s.gpr[RCX] == 0x00C0F300);
+  CHECK(m.cpu.s.gpr[RCX] == 0x00CFF300);
   CHECK(zf({0x0F, 0x03, 0xC8}, M::kData3));  // lsl ecx, eax
   CHECK(m.cpu.s.gpr[RCX] == 0xFFFFFFFF);
   m.cpu.s.gpr[RCX] = 5;
