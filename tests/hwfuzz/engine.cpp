@@ -155,10 +155,12 @@ struct Engine::Machine {
       write<u64>(kIdt + 16 * v + 8, handler >> 32);
     }
     write<u64>(kTss + 4, kKernel + kStack + kPageSize);
+    write<u16>(kTss + 0x66, 0xFFFF);  // no I/O bitmap
 
     CpuState& s = cpu.s;
     s.gdtr = {kKernel + kGdt, 0xFF};
     s.idtr = {kKernel + kIdt, 0xFFF};
+    s.ldtr = null_segment(0);
     s.tr = Descriptor{static_cast<u32>(0x00000067), 0x00008B00, 0, kTssSelector}.segment();
     s.tr.base = kKernel + kTss;
     s.cr0 = kCr0Pe | kCr0Mp | kCr0Et | kCr0Ne | kCr0Wp | kCr0Am | kCr0Pg;

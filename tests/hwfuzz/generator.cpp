@@ -31,9 +31,15 @@ unsigned odd_size(std::string_view name, unsigned width) {
 
 /// Instructions whose result depends on what earlier ones left in memory or in a fixed register: first in a run, or alone.
 bool wants_to_be_first(const Row& row) {
+  if (row.attributes & kSystem) return true;
   return one_of(mnemonic(row), {"ret", "popf", "leave", "enter", "fxrstor", "fxrstor64", "xrstor", "xrstor64", "xsave", "xsave64",
                                 "maskmovq", "maskmovdqu", "xlat", "ldmxcsr", "div", "idiv"}) ||
          (row.attributes & kRep) || (one_of(mnemonic(row), {"jmp", "call"}) && row.operands[0] == 'E');
+}
+
+/// Instructions whose E operand is a selector.
+bool wants_selector(const Row& row) {
+  return one_of(mnemonic(row), {"lar", "lsl", "verr", "verw"}) || std::string_view(row.operands) == "Sw,Ew";
 }
 
 /// How a displacement or an address is set once the whole run is known.
@@ -47,6 +53,13 @@ struct Fixup {
 
 const char* not_runnable(const Row& row) {
   if (row.attributes & kNo64) return "exists outside 64-bit mode only, and a case runs in 64-bit mode";
+  if (!(row.attributes & kSystem)) return nullptr;
+  const std::string name = mnemonic(row);
+  if (one_of(name, {"syscall", "sysenter"})) return "would call the child's kernel";
+  if (one_of(name, {"cpuid", "rdtsc", "rdtscp", "xgetbv"})) return "tells about the machine itself";
+  if (one_of(name, {"sgdt", "sidt", "sldt", "str", "smsw"})) return "is emulated by Linux when UMIP is on";
+  if (one_of(name, {"rdfsbase", "rdgsbase", "wrfsbase", "wrgsbase", "lfs", "lgs", "lss"}) || (name == "pop" && row.operands[0] == 0))
+    return "would change the segments that the child lives on";
   return nullptr;
 }
 
@@ -96,6 +109,12 @@ class Draft {
   void image(u64 at, unsigned size);
   void immediate(const Encoding& e, ImmKind kind);
   unsigned memory_size(const Encoding& e) const;
+  u64 selector() { return kSelectors[random_.below(std::size(kSelectors))]; }
+  void far_frame();
+
+  /// What both descriptor tables have: null, Linux's kernel and user segments with different RPLs, and what neither has.
+  static constexpr u16 kSelectors[] = {0,    3,    1,    0x10, 0x13, 0x18, 0x2B, 0x2B, 0x2B,
+                                       0x28, 0x2A, 0x33, 0x33, 0x33, 0x30, 0x31, 0xFFF8, 0xFFFC};
 
   Case& c_;
   Random& random_;
@@ -131,7 +150,8 @@ void Draft::prefixes(const Encoding& e) {
   // Instructions that look at no ModRM address take 67 as well.
   if (one_in(random_, 8)) asize_ = true;
   if (memory_ && one_in(random_, 12)) gs_ = true;
-  const bool lock = (attr & kLock) && memory_ ? one_in(random_, 4) : one_in(random_, 100);
+  // LOCK in vain is #UD; on AMD's system instructions not always (LOCK MOV CR0 is MOV CR8 there).
+  const bool lock = (attr & kLock) && memory_ ? one_in(random_, 4) : !(attr & kSystem) && one_in(random_, 100);
   if (lock) byte(0xF0);
   if (opsize_) byte(0x66);
   if (asize_) byte(0x67);
@@ -152,6 +172,8 @@ void Draft::prefixes(const Encoding& e) {
   if (!by_width && !one_in(random_, 6)) rex_ &= 7;
   if (e.rexw_only) rex_ |= 8;
   if (e.rexw_never) rex_ &= 7;
+  // Far pointers with 64-bit offsets are Intel's.
+  if (one_of(name_, {"ljmp", "lcall"})) rex_ &= 7;
   has_rex_ = e.rexw_only || !one_in(random_, 3);
   if (!has_rex_) rex_ = 0;
   rex_at_ = at_;
@@ -208,6 +230,14 @@ void Draft::fill_operand(const Encoding& e, u64 at, unsigned size) {
   }
   u8 value[16];
   hard_bytes(random_, value, sizeof value);
+  if (one_of(name_, {"ljmp", "lcall"})) {
+    store_as<u16>(value + width_, static_cast<u16>(selector()));
+    c_.put(at, value, width_ + 2);
+    if (!one_in(random_, 6) && width_ != 2 && c_.patches > 0 && c_.patch[c_.patches - 1].size == width_ + 2)
+      fixups_.push_back({Fixup::Memory, c_.instructions, c_.patches - 1u});
+    return;
+  }
+  if (wants_selector(*e.row)) store_as<u16>(value, static_cast<u16>(selector()));
   if (name_ == "cmpxchg" && !one_in(random_, 2)) store_as<u64>(value, c_.in.gpr[RAX]);
   if (name_ == "cmpxchg8b" && !one_in(random_, 2)) {
     store_as<u32>(value, static_cast<u32>(c_.in.gpr[RAX]));
@@ -225,6 +255,22 @@ void Draft::fill_operand(const Encoding& e, u64 at, unsigned size) {
     }
   }
   c_.put(at, value, std::min(size, 16u));
+}
+
+/// What RETF and IRET pop: mostly something that they take.
+void Draft::far_frame() {
+  u64 frame[5] = {0, 0x33, 0x202 | (random_.next() & kArithmetic), c_.in.gpr[RSP], 0x2B};
+  frame[3] = pick_address(random_, 8, 1, Place::Good);
+  if (one_in(random_, 4)) frame[1] = selector();
+  if (one_in(random_, 4)) frame[4] = selector();
+  if (one_in(random_, 4)) frame[2] = random_.next() & ~u64{one_in(random_, 4) ? 0u : u32{kTF | kAC | kNT}};
+  const bool returns = !one_in(random_, 8);
+  if (!returns) frame[0] = hard_integer(random_);
+  const u64 at = c_.in.gpr[RSP];
+  for (unsigned i = 0; i < 5; i++) c_.put(at + i * width_, &frame[i], width_);
+  // The patch of the return address is the first of the five (if the stack is in the data pages at all).
+  if (!returns || c_.patches < 5 || c_.patch[c_.patches - 5].size != width_) return;
+  fixups_.push_back({Fixup::Memory, c_.instructions, c_.patches - 5u});
 }
 
 void Draft::memory_operand(const Encoding& e, unsigned reg) {
@@ -327,6 +373,7 @@ void Draft::fixed_operands(const Encoding& e) {
     if (bits == 8) c_.in.gpr[RAX] = (c_.in.gpr[RAX] & ~u64{0xFFFF}) | random_.below(0x2000);
     else c_.in.gpr[RDX] = one_in(random_, 2) ? random_.below(3) : static_cast<u64>(static_cast<i64>(c_.in.gpr[RAX] << (64 - bits)) >> 63);
   }
+  if (name_ == "iret" || name_ == "retf") far_frame();
   if (name_ == "ret" && !one_in(random_, 8)) {
     const u64 later = 0;
     c_.put(c_.in.gpr[RSP], &later, 8);
@@ -347,7 +394,12 @@ void Draft::fixed_operands(const Encoding& e) {
 void Draft::immediate(const Encoding& e, ImmKind kind) {
   switch (kind) {
     case ImmKind::None: break;
-    case ImmKind::Byte: byte(one_in(random_, 3) ? static_cast<u8>(random_.next()) : static_cast<u8>(hard_integer(random_))); break;
+    case ImmKind::Byte: {
+      u8 value = static_cast<u8>(one_in(random_, 3) ? random_.next() : hard_integer(random_));
+      if (name_ == "int") value = static_cast<u8>(3 + random_.below(2));  // of the others the host's kernel (or what it runs on) decides
+      byte(value);
+      break;
+    }
     case ImmKind::Word: bytes(name_ == "enter" ? random_.below(256) : name_ == "ret" ? 8 * random_.below(16) : hard_integer(random_), 2); break;
     case ImmKind::Dword: bytes(hard_integer(random_), 4); break;
     case ImmKind::OperandZ: bytes(hard_integer(random_), width_ == 2 ? 2 : 4); break;
@@ -393,6 +445,10 @@ void Draft::add(const Encoding& e) {
   if (e.has_modrm) {
     unsigned reg = operand_register() & (has_rex_ ? 15 : 7);
     if (e.extension >= 0) reg = static_cast<unsigned>(e.extension) | (rex_ << 1 & 8);
+    if (std::string_view(row.operands) == "Sw,Ew") {  // not FS and GS, which the child needs
+      static constexpr u8 kLoadable[] = {ES, CS, SS, SS, DS, DS, 6, 7};
+      reg = kLoadable[random_.below(std::size(kLoadable))] | (reg & 8);
+    }
     if (e.exact_modrm >= 0) {
       byte(static_cast<unsigned>(e.exact_modrm));
     } else {
@@ -406,6 +462,7 @@ void Draft::add(const Encoding& e) {
         const unsigned rm = operand_register() & (has_rex_ ? 15 : 7);
         rex_ = static_cast<u8>((rex_ & 0xE) | rm >> 3);
         byte(0xC0 | (reg & 7) << 3 | (rm & 7));
+        if (wants_selector(row) && !pinned(rm)) set(rm, (c_.in.gpr[rm] & ~u64{0xFFFF}) | selector());
         if (one_of(name_, {"jmp", "call"}) && row.operands[0] == 'E' && !one_in(random_, 6) && rm != RSP)
           fixups_.push_back({Fixup::Register, c_.instructions, rm});
       }
@@ -444,7 +501,7 @@ void Draft::finish() {
 
 Generator::Generator(u64 seed) : random_(seed) {
   for (const Row* row : all_rows()) {
-    if ((row->attributes & kSystem) || not_runnable(*row) != nullptr) continue;
+    if (not_runnable(*row) != nullptr) continue;
     rows_.push_back(row);
     encodings_.push_back(parse_encoding(*row));
   }

@@ -11,7 +11,7 @@
 
 namespace callgate::hwfuzz {
 
-/// Why this host can't run a row, or nullptr when it can: user-mode rows of 64-bit mode.
+/// Why this host can't run a row, or nullptr when it can. What is privileged runs too, to see its fault.
 const char* not_runnable(const Row& row);
 
 class Generator {

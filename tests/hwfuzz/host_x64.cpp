@@ -95,6 +95,9 @@ hwfuzz_resume:
   mov hwfuzz_rsp(%rip), %rsp
   push $0x202
   popfq
+  xor %eax, %eax
+  mov %eax, %ds
+  mov %eax, %es
   fninit
   push $0x1F80
   ldmxcsr (%rsp)

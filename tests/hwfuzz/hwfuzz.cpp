@@ -30,11 +30,11 @@ struct Options {
   bool rows = false;
 };
 
-/// Rows that have nothing but a fault to show in user mode.
-bool always_faults(const Row& row) {
+/// Rows that may have nothing but a fault to show in user mode.
+bool may_only_fault(const Row& row) {
   for (const char* name : {"ud0", "ud1", "ud2", "cli", "sti"})
     if (mnemonic(row) == name) return true;
-  return false;
+  return row.attributes & kSystem;
 }
 
 std::string title(const Row& row) { return fmt::format("{} {} {}", row.encoding, mnemonic(row), row.operands); }
@@ -44,20 +44,21 @@ unsigned report_rows(const Session& s, const std::vector<const Row*>& rows, bool
   unsigned never = 0;
   for (const unsigned i : s.chosen()) {
     const RowCount& n = s.rows()[i];
-    if (n.finished == 0 && !(always_faults(*rows[i]) && n.faulted != 0)) {
+    if (n.finished == 0 && !(may_only_fault(*rows[i]) && n.faulted != 0)) {
       fmt::print("NEVER EXERCISED: {} (faulted {} times)\n", title(*rows[i]), n.faulted);
       never++;
     } else if (all) {
       fmt::print("{:>9} finished {:>7} faulted {:>7} in runs: {}\n", n.finished, n.faulted, n.in_runs, title(*rows[i]));
     }
   }
-  unsigned system = 0;
+  unsigned others = 0;
   for (const Row* row : all_rows()) {
-    system += (row->attributes & kSystem) != 0;
     const char* why = not_runnable(*row);
-    if (why != nullptr && !(row->attributes & kSystem) && all) fmt::print("not runnable on this host: {}: {}\n", title(*row), why);
+    if (why == nullptr) continue;
+    others++;
+    if (all) fmt::print("not run on this host: {}: it {}\n", title(*row), why);
   }
-  fmt::print("{} of {} user-mode rows exercised; {} rows are no user-mode instructions\n", s.chosen().size() - never, s.chosen().size(), system);
+  fmt::print("{} of {} rows exercised; {} others can't run here (--rows says why)\n", s.chosen().size() - never, s.chosen().size(), others);
   return never;
 }
 

@@ -125,6 +125,17 @@ const Quirk kQuirks[] = {
      [](const Insn&, const Case&, const Outcome& host, Outcome& ours) {
        if (memory_fault(host) && ours.vector == 13) ours = host;
      }},
+    {"frame-order", "when IRET and RETF read which part of their frame, and check what they read, differs between vendors",
+     [](Cpu&, const Insn& i) { return is(i, "iret", "retf"); },
+     [](const Insn&, const Case&, const Outcome& host, Outcome& ours) {
+       // Among #GP: only the one for RIP, which has no error code, before or after those for selectors.
+       const bool both_gp = host.vector == 13 && ours.vector == 13;
+       if (memory_fault(host) && memory_fault(ours) && (!both_gp || host.error_code == 0 || ours.error_code == 0)) ours = host;
+     }},
+    {"sysexit", "AMD has no SYSEXIT in long mode", [](Cpu&, const Insn& i) { return is(i, "sysexit"); },
+     [](const Insn&, const Case&, const Outcome& host, Outcome& ours) {
+       if (host.vector == 6 && ours.vector == 13) ours = host;
+     }},
     {"ud-modrm", "UD0 and UD1 have a ModRM byte on Intel and none on AMD: only the one that has it faults when it fetches it",
      [](Cpu&, const Insn& i) { return is(i, "ud0", "ud1"); }, forgive_everything},
     {"movsxd-66", "MOVSXD with 66 reads 16 bits on Intel and 32 bits on AMD",
