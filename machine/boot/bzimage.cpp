@@ -64,6 +64,13 @@ Result<BzImage> parse_bzimage(ByteView file, const std::string& name) {
   image.protected_mode_start = (setup_sectors + 1) * kSector;
   image.protected_mode_size = u64{file.at<u32>(kSyssize)} * 16;
   if (image.protected_mode_size == 0) return bad("the Linux kernel's setup header is damaged (no protected-mode code)");
+  // syssize counts paragraphs of 16 bytes, rounded up: the file may end inside the last one, as Memtest86+'s does.
+  constexpr u64 kParagraph = 16;
+  if (file.size() > image.protected_mode_start) {
+    const u64 there = file.size() - image.protected_mode_start;
+    if (there < image.protected_mode_size && image.protected_mode_size - there < kParagraph)
+      image.protected_mode_size = there;
+  }
   if (!file.has(image.protected_mode_start, image.protected_mode_size)) {
     return bad(fmt::format("the Linux kernel image is cut off: {} bytes of {}", file.size(),
                            image.protected_mode_start + image.protected_mode_size));
