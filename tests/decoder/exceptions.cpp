@@ -86,7 +86,8 @@ const Exception kExceptions[] = {
      }},
     {"call-rex-67", "67 with REX.W makes Capstone read CALL's displacement as 16 bits",
      [](const Comparison& c) {
-       return opcode_is(c, 0, 0xE8) && c.at.asize && (c.at.rex & 8) && lengths_differ(c) && c.theirs.length + 2 == c.ours.length;
+       return opcode_is(c, 0, 0xE8) && c.at.asize && (c.at.rex & 8) && c.theirs.valid &&
+              (c.valid() ? c.theirs.length + 2 == c.ours.length : c.status == DecodeStatus::TooLong);
      }},
     {"ret-rex-67", "66 or 67 with REX.W makes Capstone read RET's 16-bit immediate as 32 bits",
      [](const Comparison& c) {

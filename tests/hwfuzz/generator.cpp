@@ -150,8 +150,9 @@ void Draft::prefixes(const Encoding& e) {
   // Instructions that look at no ModRM address take 67 as well.
   if (one_in(random_, 8)) asize_ = true;
   if (memory_ && one_in(random_, 12)) gs_ = true;
-  // LOCK in vain is #UD; on AMD's system instructions not always (LOCK MOV CR0 is MOV CR8 there).
-  const bool lock = (attr & kLock) && memory_ ? one_in(random_, 4) : !(attr & kSystem) && one_in(random_, 100);
+  // LOCK in vain is #UD; on AMD's system instructions not always (LOCK MOV CR0 is MOV CR8 there),
+  // and UD0 and UD1 are #UD anyway.
+  const bool lock = (attr & kLock) && memory_ ? one_in(random_, 4) : !(attr & kSystem) && !name_.starts_with("ud") && one_in(random_, 100);
   if (lock) byte(0xF0);
   if (opsize_) byte(0x66);
   if (asize_) byte(0x67);
@@ -191,7 +192,9 @@ void Draft::image(u64 at, unsigned size) {
     if (size > sizeof fx) {
       u64 header[8] = {};
       header[0] = random_.below(4);
-      if (one_in(random_, 20)) header[random_.below(8)] = hard_integer(random_);
+      // What no processor takes: a component that none has, or a header that is neither standard nor compacted.
+      if (one_in(random_, 20)) header[0] |= u64{1} << 62;
+      if (one_in(random_, 20)) header[1 + random_.below(7)] = hard_integer(random_) >> 1;
       c_.put(at + 512, header, sizeof header);
     }
     return;
