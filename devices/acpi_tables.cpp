@@ -105,7 +105,7 @@ std::vector<u8> rsdp(u32 rsdt, u64 xsdt) {
 /// Places tables one after the other behind the RSDP.
 class Image {
  public:
-  explicit Image(u64 address) : address_(address), data_(64) {}
+  explicit Image(u64 address) : address_(address), data_(kAcpiFirstTable) {}
   u32 place(const std::vector<u8>& table, std::size_t alignment = 16) {
     data_.resize((data_.size() + alignment - 1) / alignment * alignment);
     const u32 where = static_cast<u32>(address_ + data_.size());

@@ -3,6 +3,7 @@
 // Specification 1.0a, 3.2.4.
 #pragma once
 
+#include <cstddef>
 #include <vector>
 
 #include "base/types.h"
@@ -36,6 +37,9 @@ struct AcpiConfig {
   u32 pirq_gsi[4] = {16, 17, 18, 19};  ///< I/O APIC inputs; level-triggered, active low
   u8 pirq_isa[4] = {10, 11, 10, 11};   ///< 8259 inputs, for a guest that does not use the I/O APIC
 };
+
+/// Where the first table is in the image, behind the RSDP.
+constexpr std::size_t kAcpiFirstTable = 64;
 
 /// The tables as one image for `config.address`: the RSDP is at its first byte.
 std::vector<u8> build_acpi_tables(const AcpiConfig& config);

@@ -3,7 +3,7 @@
 #include <algorithm>
 
 #include "base/verify.h"
-#include "devices/acpi_tables.h"
+#include "devices/acpi_loader.h"
 
 namespace callgate {
 
@@ -168,7 +168,7 @@ boot::MemoryMap Board::memory_map() const {
   return map;
 }
 
-void Board::write_firmware_tables() {
+AcpiConfig Board::acpi_config() const {
   AcpiConfig acpi;
   acpi.address = kFirmwareArea;
   acpi.apic_ids.clear();
@@ -178,7 +178,11 @@ void Board::write_firmware_tables() {
   acpi.pm_base = kPmBase;
   acpi.sci_irq = kSciIrq;
   acpi.i8042 = true;
-  const std::vector<u8> tables = build_acpi_tables(acpi);
+  return acpi;
+}
+
+void Board::write_firmware_tables() {
+  const std::vector<u8> tables = build_acpi_tables(acpi_config());
   VERIFY(tables.size() <= kFirmwareAreaSize, "the ACPI tables outgrew the firmware area");
   memory.write(kFirmwareArea, tables);
   const u64 total = memory.ram().size();
@@ -200,7 +204,14 @@ void Board::fill_fw_cfg() {
     put(range.size, 8);
     put(static_cast<u32>(range.type), 4);
   }
-  VERIFY(fw_cfg.add_file("etc/e820", std::move(e820)).has_value(), "fw_cfg refused the memory map");
+  const auto add = [&](const char* name, std::vector<u8> bytes) {
+    VERIFY(fw_cfg.add_file(name, std::move(bytes)).has_value(), "fw_cfg takes each file once");
+  };
+  add("etc/e820", std::move(e820));
+  AcpiLoaderFiles acpi = build_acpi_loader_files(acpi_config());
+  add(kAcpiRsdpFile, std::move(acpi.rsdp));
+  add(kAcpiTablesFile, std::move(acpi.tables));
+  add(kAcpiLoaderFile, std::move(acpi.script));
 }
 
 void Board::reset() {

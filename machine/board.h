@@ -11,6 +11,7 @@
 #include "cpu/decode_cache.h"
 #include "devices/a20_gate.h"
 #include "devices/acpi_pm.h"
+#include "devices/acpi_tables.h"
 #include "devices/debug_ports.h"
 #include "devices/fw_cfg.h"
 #include "devices/hpet.h"
@@ -166,6 +167,7 @@ class Board final : public PowerControl {
  private:
   void order_timers();
   void map_devices();
+  AcpiConfig acpi_config() const;
   void write_firmware_tables();
   void fill_fw_cfg();
 
