@@ -1,4 +1,4 @@
-// The linker's script, executed as firmware executes it: the tables that come out are those that the board writes itself.
+// The linker's script, executed as firmware does it: the tables that come out are those that the board writes itself.
 #include "devices/acpi_loader.h"
 
 #include <doctest/doctest.h>
@@ -14,7 +14,7 @@ namespace {
 
 using Blob = std::vector<u8>;
 
-/// Firmware's side: places the files at the given addresses and follows the script, refusing what real firmware refuses.
+/// Firmware's side: places the files where it is told and follows the script, refusing what real firmware refuses.
 struct Firmware {
   Firmware(const AcpiLoaderFiles& files, u64 rsdp_at, u64 tables_at) {
     const std::map<std::string, u64> places = {{kAcpiRsdpFile, rsdp_at}, {kAcpiTablesFile, tables_at}};
@@ -67,7 +67,7 @@ struct Firmware {
   unsigned pointers = 0, checksums = 0;
 };
 
-/// The tables as the board writes them, at an address 64 bytes below the tables' file: RSDP and tables, checksums right.
+/// The outcome must be what the board writes at an address kAcpiFirstTable below the tables' file: checksums included.
 void check_against_board(AcpiConfig config, u64 rsdp_at, u64 tables_at) {
   const Firmware firmware(build_acpi_loader_files(config), rsdp_at, tables_at);
   config.address = tables_at - kAcpiFirstTable;

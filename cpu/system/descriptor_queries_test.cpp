@@ -45,7 +45,7 @@ TEST_CASE("LAR and LSL accept the system descriptors of the manual's tables, out
       const u8 access = static_cast<u8>(0x80 | type);
       const bool lar = accepts(m, kLar, access);
       CHECK(lar == ((long_mode ? kLarLong : kLarLegacy)[type] == 'Y'));
-      CHECK(m.cpu.s.gpr[RCX] == (lar ? 0x00500000u | u32{access} << 8 : 0x5555u));
+      CHECK(m.cpu.s.gpr[RCX] == (lar ? 0x00590000u | u32{access} << 8 : 0x5555u));
       const bool lsl = accepts(m, kLsl, access);
       CHECK(lsl == ((long_mode ? kLslLong : kLslLegacy)[type] == 'Y'));
       CHECK(m.cpu.s.gpr[RCX] == (lsl ? 0x9ABCDu : 0x5555u));
