@@ -113,7 +113,8 @@ int run(u64 count, u64 seed) {
     fmt::print("{:>10}  {}: {}\n", tally.excused[i], known[i].name, known[i].reason);
     stale |= tally.excused[i] == 0;
   }
-  for (const auto& [name, found] : tally.unexplained) fmt::print("DISAGREEMENT {} x {}\n    {}\n", found.first, name, found.second);
+  for (const auto& [name, found] : tally.unexplained)
+    fmt::print("DISAGREEMENT {} x {}\n    {}\n", found.first, name, found.second);
   if (stale) fmt::print("FAILED: an exception covers nothing: take it out (or look at more strings)\n");
   if (!tally.unexplained.empty()) fmt::print("FAILED: {} classes of disagreement\n", tally.unexplained.size());
   return stale || !tally.unexplained.empty();
@@ -125,8 +126,10 @@ int run(u64 count, u64 seed) {
 int main(int argc, char** argv) {
   callgate::u64 count = 800'000, seed = 1;
   for (int i = 1; i + 1 < argc; i += 2) {
-    if (std::strcmp(argv[i], "--count") == 0) count = std::strtoull(argv[i + 1], nullptr, 0);
-    else if (std::strcmp(argv[i], "--seed") == 0) seed = std::strtoull(argv[i + 1], nullptr, 0);
+    if (std::strcmp(argv[i], "--count") == 0)
+      count = std::strtoull(argv[i + 1], nullptr, 0);
+    else if (std::strcmp(argv[i], "--seed") == 0)
+      seed = std::strtoull(argv[i + 1], nullptr, 0);
   }
   return callgate::decoder_test::run(count, seed);
 }

@@ -75,14 +75,18 @@ std::string describe(const Comparison& c) {
   for (const u8 b : c.bytes) text += fmt::format(" {:02x}", b);
   text += " | ours: ";
   switch (c.status) {
-    case DecodeStatus::Ok: text += fmt::format("{} bytes, {} ({})", c.ours.length, mnemonic(*c.ours.row), c.ours.row->encoding); break;
+    case DecodeStatus::Ok:
+      text += fmt::format("{} bytes, {} ({})", c.ours.length, mnemonic(*c.ours.row), c.ours.row->encoding);
+      break;
     case DecodeStatus::Truncated: text += "truncated"; break;
     case DecodeStatus::TooLong: text += "too long"; break;
     case DecodeStatus::Invalid: text += "invalid"; break;
   }
   text += " | Capstone: ";
-  if (c.theirs.valid) text += fmt::format("{} bytes, {} {} [{}]", c.theirs.length, c.theirs.mnemonic, c.theirs.operands, c.theirs.groups);
-  else text += "invalid";
+  if (c.theirs.valid)
+    text += fmt::format("{} bytes, {} {} [{}]", c.theirs.length, c.theirs.mnemonic, c.theirs.operands, c.theirs.groups);
+  else
+    text += "invalid";
   return text;
 }
 

@@ -1,5 +1,5 @@
-// One string of bytes as three readers see it: our decoder, Capstone, and a plain scan for prefixes and opcode that both
-// decoders' differences are described with.
+// One string of bytes as three readers see it: our decoder, Capstone, and a plain scan for prefixes and opcode that
+// both decoders' differences are described with.
 #pragma once
 
 #include <functional>
@@ -13,12 +13,12 @@ namespace callgate::decoder_test {
 /// Where the opcode is, found without either decoder.
 struct Outline {
   bool opsize = false, asize = false, lock = false;
-  u8 rep = 0;           ///< the last of F2 and F3
-  u8 rex = 0;           ///< only when the opcode follows at once
-  u8 prefixes = 0;      ///< how many bytes, REX included
-  u8 map = 0;           ///< 0: one byte, 1: 0F, 2: 0F 38, 3: 0F 3A
+  u8 rep = 0;       ///< the last of F2 and F3
+  u8 rex = 0;       ///< only when the opcode follows at once
+  u8 prefixes = 0;  ///< how many bytes, REX included
+  u8 map = 0;       ///< 0: one byte, 1: 0F, 2: 0F 38, 3: 0F 3A
   u8 opcode = 0;
-  u8 modrm = 0;         ///< the byte after the opcode, whether or not it is a ModRM
+  u8 modrm = 0;  ///< the byte after the opcode, whether or not it is a ModRM
   unsigned reg() const { return modrm >> 3 & 7; }
   bool register_form() const { return modrm >= 0xC0; }
 };

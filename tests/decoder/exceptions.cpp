@@ -17,7 +17,9 @@ bool lengths_differ(const Comparison& c) { return c.valid() && c.theirs.valid; }
 bool one_of(std::string_view name, std::initializer_list<std::string_view> names) {
   return std::find(names.begin(), names.end(), name) != names.end();
 }
-bool named(const Comparison& c, std::initializer_list<std::string_view> names) { return one_of(c.theirs.mnemonic, names); }
+bool named(const Comparison& c, std::initializer_list<std::string_view> names) {
+  return one_of(c.theirs.mnemonic, names);
+}
 bool in_groups(const Comparison& c, std::initializer_list<const char*> names) {
   return std::any_of(names.begin(), names.end(), [&](const char* n) { return c.theirs.in_group(n); });
 }
@@ -61,8 +63,8 @@ bool may_be_locked(const Comparison& c) {
     if (name.starts_with(prefix)) name.remove_prefix(prefix.size());
   const std::string_view destination = std::string_view(c.theirs.operands).substr(0, c.theirs.operands.find(','));
   return destination.ends_with(']') &&
-         one_of(name, {"add", "adc", "and", "btc", "btr", "bts", "cmpxchg", "cmpxchg8b", "cmpxchg16b", "dec", "inc", "neg",
-                       "not", "or", "sbb", "sub", "xor", "xadd", "xchg"});
+         one_of(name, {"add", "adc", "and", "btc", "btr", "bts", "cmpxchg", "cmpxchg8b", "cmpxchg16b", "dec", "inc",
+                       "neg", "not", "or", "sbb", "sub", "xor", "xadd", "xchg"});
 }
 
 /// Both decoders agree once superfluous prefixes are gone and the others stand in the usual order.
@@ -94,7 +96,8 @@ const Exception kExceptions[] = {
        return opcode_is(c, 0, 0xC2) && (c.at.asize || c.at.opsize) && (c.at.rex & 8) &&
               (lengths_differ(c) ? c.theirs.length == c.ours.length + 2u : ours_only(c));
      }},
-    {"66-with-repeat", "Capstone forgets 66 in front of PUSH, CALL and MOV to or from an address when F2 or F3 stands there too",
+    {"66-with-repeat",
+     "Capstone forgets 66 in front of PUSH, CALL and MOV to or from an address when F2 or F3 stands there too",
      [](const Comparison& c) {
        const bool affected = opcode_is(c, 0, 0x68) || opcode_is(c, 0, 0xA0, 0xA3) || opcode_is(c, 0, 0xE8);
        return affected && c.at.opsize && c.at.rep != 0 &&
@@ -108,11 +111,13 @@ const Exception kExceptions[] = {
      [](const Comparison& c) {
        return ours_only(c) && opcode_is(c, 1, 0xAE) && c.at.register_form() && c.at.reg() >= 5 && (c.at.modrm & 7) != 0;
      }},
-    {"segment-rex-r", "REX.R is ignored for segment registers (SDM 2, REX Prefix Fields); Capstone finds no such register",
+    {"segment-rex-r",
+     "REX.R is ignored for segment registers (SDM 2, REX Prefix Fields); Capstone finds no such register",
      [](const Comparison& c) {
        return ours_only(c) && (opcode_is(c, 0, 0x8C) || opcode_is(c, 0, 0x8E)) && (c.at.rex & 4) && c.at.reg() < 6;
      }},
-    {"prefix-selects-nothing", "66, F2 and F3 select another (invalid) instruction here (SDM 2: NP); Capstone ignores them",
+    {"prefix-selects-nothing",
+     "66, F2 and F3 select another (invalid) instruction here (SDM 2: NP); Capstone ignores them",
      [](const Comparison& c) {
        return theirs_only(c) && prefixed(c) && c.at.map != 0 && row_wants_a_prefix(c) && valid_without_prefixes(c);
      }},
@@ -127,7 +132,8 @@ const Exception kExceptions[] = {
      }},
     {"swapgs-mode", "SWAPGS exists in 64-bit mode only; Capstone shows it in all",
      [](const Comparison& c) { return theirs_only(c) && c.size != CodeSize::Bits64 && named(c, {"swapgs"}); }},
-    {"prefix-order", "Capstone wants a mandatory prefix right before the opcode, and once; the processor takes any place",
+    {"prefix-order",
+     "Capstone wants a mandatory prefix right before the opcode, and once; the processor takes any place",
      [](const Comparison& c) { return agree_when_tidy(c); }},
 
     // Checked when our instruction executes, not when it is decoded.
@@ -143,23 +149,32 @@ const Exception kExceptions[] = {
      }},
     {"no-sse3", "not in the model: SSE3 and later vector extensions in legacy encoding",
      [](const Comparison& c) {
-       return theirs_only(c) && (in_groups(c, {"sse3", "ssse3", "sse41", "sse42", "sse4a", "aes", "pclmul", "sha", "3dnow"}) ||
-                                 named(c, {"fisttp", "crc32"}));
+       return theirs_only(c) &&
+              (in_groups(c, {"sse3", "ssse3", "sse41", "sse42", "sse4a", "aes", "pclmul", "sha", "3dnow"}) ||
+               named(c, {"fisttp", "crc32"}));
      }},
     {"no-later-integer", "not in the model: later integer extensions",
      [](const Comparison& c) {
-       return theirs_only(c) && (in_groups(c, {"rtm", "adx", "bmi"}) || named(c, {"movbe", "popcnt", "rdrand", "rdseed", "xtest"}));
+       return theirs_only(c) &&
+              (in_groups(c, {"rtm", "adx", "bmi"}) || named(c, {"movbe", "popcnt", "rdrand", "rdseed", "xtest"}));
      }},
     {"no-xsave-forms", "not in the model: forms of XSAVE besides the first",
      [](const Comparison& c) {
-       return theirs_only(c) && named(c, {"xsaveopt", "xsaveopt64", "xsavec", "xsavec64", "xsaves", "xsaves64", "xrstors", "xrstors64"});
+       return theirs_only(c) &&
+              named(c, {"xsaveopt", "xsaveopt64", "xsavec", "xsavec64", "xsaves", "xsaves64", "xrstors", "xrstors64"});
      }},
     {"no-cache-control", "not in the model: later cache control",
-     [](const Comparison& c) { return theirs_only(c) && named(c, {"clflushopt", "clwb", "pcommit"}); }},
+     [](const Comparison& c) {
+       return theirs_only(c) && named(c, {"clflushopt", "clwb", "pcommit"});
+     }},
     {"no-virtualisation", "not in the model: VMX and SVM",
-     [](const Comparison& c) { return theirs_only(c) && (c.theirs.in_group("vm") || named(c, {"vmread", "vmwrite", "vmfunc"})); }},
+     [](const Comparison& c) {
+       return theirs_only(c) && (c.theirs.in_group("vm") || named(c, {"vmread", "vmwrite", "vmfunc"}));
+     }},
     {"no-enclaves", "not in the model: SGX and SMX",
-     [](const Comparison& c) { return theirs_only(c) && named(c, {"encls", "enclu", "getsec"}); }},
+     [](const Comparison& c) {
+       return theirs_only(c) && named(c, {"encls", "enclu", "getsec"});
+     }},
     {"no-smm", "RSM outside system-management mode is #UD, and the model has no such mode",
      [](const Comparison& c) { return theirs_only(c) && named(c, {"rsm"}); }},
     {"no-padlock", "not in the model: VIA's PadLock",

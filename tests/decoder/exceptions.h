@@ -1,5 +1,5 @@
-// Where our decoder and Capstone may differ: each class of disagreement by name, with its reason. A disagreement that no
-// exception covers fails the test, and so does an exception that no longer covers anything.
+// Where our decoder and Capstone may differ: each class of disagreement by name, with its reason. A disagreement that
+// no exception covers fails the test, and so does an exception that no longer covers anything.
 #pragma once
 
 #include <span>

@@ -1,5 +1,6 @@
-// Random instruction bytes for the decoder's tests: half of them uniform, half shaped like instructions. The same seed gives
-// the same bytes on every host. Knows the outline of an instruction (prefixes, map, opcode, the rest) and no table.
+// Random instruction bytes for the decoder's tests: half of them uniform, half shaped like instructions. The same seed
+// gives the same bytes on every host. Knows the outline of an instruction (prefixes, map, opcode, the rest) and no
+// table.
 #pragma once
 
 #include <array>

@@ -21,9 +21,18 @@ struct Group {
   std::span<const Row> (*rows)();
 };
 constexpr Group kGroups[] = {
-    {"arithmetic", arithmetic_rows}, {"bit", bit_rows},           {"branch", branch_rows},           {"data", data_rows},
-    {"fpu_state", fpu_state_rows},   {"mmx", mmx_rows},           {"sse_float", sse_float_rows},     {"sse_integer", sse_integer_rows},
-    {"sse_move", sse_move_rows},     {"string", string_rows},     {"system", system_rows},           {"transfer", transfer_rows},
+    {"arithmetic", arithmetic_rows},
+    {"bit", bit_rows},
+    {"branch", branch_rows},
+    {"data", data_rows},
+    {"fpu_state", fpu_state_rows},
+    {"mmx", mmx_rows},
+    {"sse_float", sse_float_rows},
+    {"sse_integer", sse_integer_rows},
+    {"sse_move", sse_move_rows},
+    {"string", string_rows},
+    {"system", system_rows},
+    {"transfer", transfer_rows},
     {"x87", x87_rows},
 };
 
@@ -73,7 +82,8 @@ bool capture(Session& session, const std::string& folder, unsigned per_row) {
     if (text.empty()) continue;
     const std::string path = folder + "/" + group.file + ".txt";
     std::ofstream out(path, std::ios::binary);
-    out << "# Captured from a real processor by `hwfuzz --capture`: see tests/hwfuzz/vectors.h for the format.\n" << text;
+    out << "# Captured from a real processor by `hwfuzz --capture`: see tests/hwfuzz/vectors.h for the format.\n"
+        << text;
     if (!out.flush()) {
       fmt::print("{}: can't be written\n", path);
       return false;

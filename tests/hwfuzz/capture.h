@@ -7,12 +7,12 @@
 
 namespace callgate::hwfuzz {
 
-/// Writes files of vectors to `folder`, one a group of rows: `per_row` cases of every row, simplified. False when a file
-/// could not be written.
+/// Writes files of vectors to `folder`, one a group of rows: `per_row` cases of every row, simplified. False when a
+/// file could not be written.
 bool capture(Session& session, const std::string& folder, unsigned per_row);
 
-/// Runs every *.txt of `folder` on our engine. Returns the number of failures (differences, bad lines, rows that have no
-/// vector), each printed.
+/// Runs every *.txt of `folder` on our engine. Returns the number of failures (differences, bad lines, rows that have
+/// no vector), each printed.
 unsigned replay(const std::string& folder);
 
 }  // namespace callgate::hwfuzz

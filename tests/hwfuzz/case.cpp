@@ -14,8 +14,10 @@ void Case::put(u64 at, const void* bytes, unsigned size) {
     // A patch that crosses an end of the data pages is cut there.
     unsigned skip = 0, keep = n;
     if (at < kData) skip = static_cast<unsigned>(std::min<u64>(n, kData - at));
-    if (at >= kDataEnd) keep = 0;
-    else if (at + n > kDataEnd) keep = static_cast<unsigned>(kDataEnd - at);
+    if (at >= kDataEnd)
+      keep = 0;
+    else if (at + n > kDataEnd)
+      keep = static_cast<unsigned>(kDataEnd - at);
     if (skip < keep) {
       Patch& p = patch[patches++];
       p.offset = static_cast<u16>(at + skip - kData);

@@ -1,5 +1,6 @@
-// What the hardware fuzzer runs: a few instructions, the state before them, and the state after, as plain data that a real
-// processor and our engine both fill in. Knows the layout of the test's address space; knows no engine and no instruction.
+// What the hardware fuzzer runs: a few instructions, the state before them, and the state after, as plain data that a
+// real processor and our engine both fill in. Knows the layout of the test's address space; knows no engine and no
+// instruction.
 #pragma once
 
 #include <string>
@@ -11,15 +12,15 @@ namespace callgate::hwfuzz {
 
 // The address space, the same in the child process and in the guest. Everything around these pages is inaccessible.
 constexpr u64 kRegion = 0x20000000, kRegionSize = 0x20000;
-constexpr u64 kCode = kRegion;              ///< two pages: read and execute
+constexpr u64 kCode = kRegion;  ///< two pages: read and execute
 constexpr unsigned kCodeBytes = 2 * 4096;
-constexpr u8 kUnusedCode = 0xCC;            ///< what stands around a case's code (INT3)
-constexpr u64 kExit = kRegion + 0x8000;     ///< a page: a run that reaches its end jumps here
-constexpr u64 kData = kRegion + 0x10000;    ///< two pages to read and write, then one to read
+constexpr u8 kUnusedCode = 0xCC;          ///< what stands around a case's code (INT3)
+constexpr u64 kExit = kRegion + 0x8000;   ///< a page: a run that reaches its end jumps here
+constexpr u64 kData = kRegion + 0x10000;  ///< two pages to read and write, then one to read
 constexpr unsigned kDataBytes = 3 * 4096;
 constexpr u64 kReadOnly = kData + 2 * 4096;
 constexpr u64 kDataEnd = kData + kDataBytes;
-constexpr u64 kGsBase = kData + 0x400;      ///< the base of GS. (FS belongs to the child's own C library.)
+constexpr u64 kGsBase = kData + 0x400;  ///< the base of GS. (FS belongs to the child's own C library.)
 
 /// The image of FXSAVE64. SDM 1, Layout of the 64-bit-mode FXSAVE64 Map.
 struct alignas(16) FxImage {

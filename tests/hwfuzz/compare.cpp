@@ -34,14 +34,15 @@ class Report {
   unsigned count_ = 0;
 };
 
-/// The flags that the run leaves undefined: exactly when all of it was executed in order, all that any instruction may have
-/// left otherwise.
+/// The flags that the run leaves undefined: exactly when all of it was executed in order, all that any instruction may
+/// have left otherwise.
 u32 undefined_flags(const Case& c, const Outcome& o) {
   u32 exact = 0, any = 0;
   bool straight = o.ending == Ending::Finished;
   for (unsigned i = 0; i < c.instructions; i++) {
     Insn insn;
-    if (decode({c.code + c.start[i], static_cast<std::size_t>(c.code_size - c.start[i])}, CodeSize::Bits64, insn) != DecodeStatus::Ok)
+    if (decode({c.code + c.start[i], static_cast<std::size_t>(c.code_size - c.start[i])}, CodeSize::Bits64, insn) !=
+        DecodeStatus::Ok)
       continue;
     const FlagEffect& f = insn.row->flags;
     if (f.read == 0) exact &= ~f.written;
@@ -56,23 +57,24 @@ void compare_fx(const FxImage& host, const FxImage& ours, Report& report) {
   report.field("x87 control", host.control, ours.control);
   report.field("x87 status", host.status, ours.status);
   report.field("x87 tags", host.not_empty, ours.not_empty);
-  // Without a pending exception a processor may leave the pointers as it likes (AMD saves none, recent Intel only those of
-  // unmasked exceptions).
+  // Without a pending exception a processor may leave the pointers as it likes (AMD saves none, recent Intel only those
+  // of unmasked exceptions).
   if (host.status & ours.status & kX87Summary) {
     report.field("x87 opcode", host.opcode, ours.opcode);
     report.field("x87 instruction pointer", host.instruction_pointer, ours.instruction_pointer);
     report.field("x87 data pointer", host.data_pointer, ours.data_pointer);
   }
   for (unsigned i = 0; i < 8; i++) {
-    if (host.st[i].significand == ours.st[i].significand && host.st[i].sign_exponent == ours.st[i].sign_exponent) continue;
-    report.add(fmt::format("st{}: {:04x}:{:016x} (host) {:04x}:{:016x} (ours)", i, host.st[i].sign_exponent, host.st[i].significand,
-                           ours.st[i].sign_exponent, ours.st[i].significand));
+    if (host.st[i].significand == ours.st[i].significand && host.st[i].sign_exponent == ours.st[i].sign_exponent)
+      continue;
+    report.add(fmt::format("st{}: {:04x}:{:016x} (host) {:04x}:{:016x} (ours)", i, host.st[i].sign_exponent,
+                           host.st[i].significand, ours.st[i].sign_exponent, ours.st[i].significand));
   }
   report.field("mxcsr", host.mxcsr, ours.mxcsr);
   for (unsigned i = 0; i < 16; i++) {
     if (std::memcmp(host.xmm[i], ours.xmm[i], 16) == 0) continue;
-    report.add(fmt::format("xmm{}: {:016x}:{:016x} (host) {:016x}:{:016x} (ours)", i, host.xmm[i][1], host.xmm[i][0], ours.xmm[i][1],
-                           ours.xmm[i][0]));
+    report.add(fmt::format("xmm{}: {:016x}:{:016x} (host) {:016x}:{:016x} (ours)", i, host.xmm[i][1], host.xmm[i][0],
+                           ours.xmm[i][1], ours.xmm[i][0]));
   }
 }
 

@@ -1,5 +1,5 @@
-// Two outcomes of a case side by side: what must agree, what the manual leaves open, and what is known to differ between
-// vendors. Every forgiven difference is named with its reason.
+// Two outcomes of a case side by side: what must agree, what the manual leaves open, and what is known to differ
+// between vendors. Every forgiven difference is named with its reason.
 #pragma once
 
 #include <span>
@@ -24,8 +24,8 @@ struct Quirk {
 };
 std::span<const Quirk> quirks();
 
-/// differences(), but forgiving: `quirk` gets the name of what explains them. A run whose instructions go on after a quirk
-/// is forgiven as a whole.
+/// differences(), but forgiving: `quirk` gets the name of what explains them. A run whose instructions go on after a
+/// quirk is forgiven as a whole.
 std::string judge(Engine& engine, const Case& c, const Outcome& host, const Outcome& ours, const Quirk*& quirk);
 
 }  // namespace callgate::hwfuzz

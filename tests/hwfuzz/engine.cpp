@@ -149,9 +149,10 @@ struct Engine::Machine {
     user_code = set_descriptor(kUserCode, 0x00AFFB000000FFFF);
     for (unsigned v = 0; v < 256; v++) {
       const u64 handler = kKernel + kHandlers + 16 * v;
-      write<u8>(kHandlers + 16 * v, 0xF4);  // HLT
+      write<u8>(kHandlers + 16 * v, 0xF4);              // HLT
       const u64 gate = v == 3 || v == 4 ? 0xEE : 0x8E;  // INT3 and INTO are the user's
-      write<u64>(kIdt + 16 * v, (handler & 0xFFFF) | u64{kKernelCode} << 16 | gate << 40 | (handler >> 16 & 0xFFFF) << 48);
+      write<u64>(kIdt + 16 * v,
+                 (handler & 0xFFFF) | u64{kKernelCode} << 16 | gate << 40 | (handler >> 16 & 0xFFFF) << 48);
       write<u64>(kIdt + 16 * v + 8, handler >> 32);
     }
     write<u64>(kTss + 4, kKernel + kStack + kPageSize);
@@ -236,8 +237,10 @@ void Engine::run(const Case& c, Outcome& out) {
   out.vector = 0;
   out.error_code = 0;
   out.cr2 = 0;
-  if (cpu.s.activity == Activity::Halted) m_->read_frame(out);
-  else out.ending = cpu.s.activity == Activity::Running ? Ending::Endless : Ending::Lost;
+  if (cpu.s.activity == Activity::Halted)
+    m_->read_frame(out);
+  else
+    out.ending = cpu.s.activity == Activity::Running ? Ending::Endless : Ending::Lost;
   m_->memory.bus_read(kPhysicalData, {out.memory, kDataBytes});
   m_->clear(c);
 }

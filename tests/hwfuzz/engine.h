@@ -1,5 +1,5 @@
-// Our engine on a case: a machine with one processor in 64-bit mode at CPL 3, with the pages of the case mapped where the
-// child process has them. Exceptions go through the IDT to handlers that halt. Any host can run it.
+// Our engine on a case: a machine with one processor in 64-bit mode at CPL 3, with the pages of the case mapped where
+// the child process has them. Exceptions go through the IDT to handlers that halt. Any host can run it.
 #pragma once
 
 #include <functional>

@@ -1,6 +1,6 @@
-// Random instructions from the rows of the instruction table, with operands that are hard: boundaries, denormals, NaNs, page
-// ends next to an inaccessible page. Knows the encoding column and the operands' letters; knows no semantics beyond what
-// makes an instruction do something interesting (a divisor that fits, a stack that holds a return address).
+// Random instructions from the rows of the instruction table, with operands that are hard: boundaries, denormals, NaNs,
+// page ends next to an inaccessible page. Knows the encoding column and the operands' letters; knows no semantics
+// beyond what makes an instruction do something interesting (a divisor that fits, a stack that holds a return address).
 #pragma once
 
 #include <vector>
@@ -25,7 +25,6 @@ class Generator {
   const std::vector<const Row*>& rows() const { return rows_; }
 
  private:
-  friend class Draft;
   fp::TestRandom random_;
   std::vector<const Row*> rows_;
   std::vector<Encoding> encodings_;

@@ -1,8 +1,8 @@
-// The child process on x86-64 Linux. Two shared areas: the batch of cases and outcomes, and the pages that the cases run in,
-// mapped at their fixed addresses with their rights, and once more writable so that the child can prepare them.
+// The child process on x86-64 Linux. Two shared areas: the batch of cases and outcomes, and the pages that the cases
+// run in, mapped at their fixed addresses with their rights, and once more writable so that the child can prepare them.
 //
-// A case is entered by IRETQ, which loads RIP, RSP and RFLAGS at once and serialises after the new code. It leaves by its
-// jump to kExit, or by a signal, whose frame has the registers, the trap number, the error code and CR2.
+// A case is entered by IRETQ, which loads RIP, RSP and RFLAGS at once and serialises after the new code. It leaves by
+// its jump to kExit, or by a signal, whose frame has the registers, the trap number, the error code and CR2.
 #include "tests/hwfuzz/host.h"
 
 #if defined(__x86_64__) && defined(__linux__)
@@ -134,9 +134,9 @@ struct Shared {
 };
 
 // The child's own. Signal handlers have no other way to know them.
-volatile bool g_inside = false;       ///< a case is running
-Outcome* g_outcome = nullptr;         ///< its outcome
-volatile u64 g_serial = 0;            ///< counts cases
+volatile bool g_inside = false;  ///< a case is running
+Outcome* g_outcome = nullptr;    ///< its outcome
+volatile u64 g_serial = 0;       ///< counts cases
 u64 g_serial_at_tick = 0;
 
 constexpr u64 kWatchdogMicroseconds = 20000;
@@ -168,7 +168,8 @@ struct Area {
 bool map_area(int file, Area& a, u64 offset, int protection) {
   void* own = mmap(reinterpret_cast<void*>(a.address), a.size, protection, MAP_SHARED | MAP_FIXED | MAP_POPULATE, file,
                    static_cast<off_t>(offset));
-  void* other = mmap(nullptr, a.size, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_POPULATE, file, static_cast<off_t>(offset));
+  void* other =
+      mmap(nullptr, a.size, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_POPULATE, file, static_cast<off_t>(offset));
   a.writable = static_cast<u8*>(other);
   return own != MAP_FAILED && other != MAP_FAILED;
 }
@@ -264,12 +265,14 @@ class LinuxHost final : public Host {
     Area read_only{kReadOnly, kPageSize};
     Area read_write{kData, kDataBytes - kPageSize};
     const u64 data_at = kCodeBytes + kPageSize;
-    if (!map_area(file, code_, 0, PROT_READ | PROT_EXEC) || !map_area(file, exit_page, kCodeBytes, PROT_READ | PROT_EXEC) ||
+    if (!map_area(file, code_, 0, PROT_READ | PROT_EXEC) ||
+        !map_area(file, exit_page, kCodeBytes, PROT_READ | PROT_EXEC) ||
         !map_area(file, read_write, data_at, PROT_READ | PROT_WRITE) ||
         !map_area(file, read_only, data_at + read_write.size, PROT_READ))
       return false;
     // One pointer to all of the data, and the pages' entries made.
-    void* all = mmap(nullptr, kDataBytes, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_POPULATE, file, static_cast<off_t>(data_at));
+    void* all =
+        mmap(nullptr, kDataBytes, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_POPULATE, file, static_cast<off_t>(data_at));
     if (all == MAP_FAILED) return false;
     data_ = static_cast<u8*>(all);
     std::memset(code_.writable, kUnusedCode, kCodeBytes);
@@ -338,7 +341,8 @@ Result<std::unique_ptr<Host>> Host::create() {
   Case c;
   c.in.rip = kCode;
   finish_code(c);
-  if (host->run(c).ending != Ending::Finished) return fail(ErrorKind::Host, "the child process could not map the pages of the cases");
+  if (host->run(c).ending != Ending::Finished)
+    return fail(ErrorKind::Host, "the child process could not map the pages of the cases");
   return std::unique_ptr<Host>(std::move(host));
 }
 

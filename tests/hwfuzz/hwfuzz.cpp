@@ -58,7 +58,8 @@ unsigned report_rows(const Session& s, const std::vector<const Row*>& rows, bool
     others++;
     if (all) fmt::print("not run on this host: {}: it {}\n", title(*row), why);
   }
-  fmt::print("{} of {} rows exercised; {} others can't run here (--rows says why)\n", s.chosen().size() - never, s.chosen().size(), others);
+  fmt::print("{} of {} rows exercised; {} others can't run here (--rows says why)\n", s.chosen().size() - never,
+             s.chosen().size(), others);
   return never;
 }
 
@@ -119,15 +120,24 @@ int main(int argc, char** argv) {
     const char* value = i + 1 < argc ? argv[++i] : nullptr;
     const auto number = [&] { return std::strtoull(value, nullptr, 0); };
     if (value == nullptr) return fmt::print("{}", callgate::hwfuzz::kUsage), 2;
-    if (name == "--seed") o.seed = number();
-    else if (name == "--seconds") o.seconds = number();
-    else if (name == "--cases") o.cases = number();
-    else if (name == "--per-row") o.per_row = number();
-    else if (name == "--row") o.row = value;
-    else if (name == "--finds") o.finds = value;
-    else if (name == "--capture") o.capture = value;
-    else if (name == "--replay") o.replay = value;
-    else return fmt::print("{}", callgate::hwfuzz::kUsage), 2;
+    if (name == "--seed")
+      o.seed = number();
+    else if (name == "--seconds")
+      o.seconds = number();
+    else if (name == "--cases")
+      o.cases = number();
+    else if (name == "--per-row")
+      o.per_row = number();
+    else if (name == "--row")
+      o.row = value;
+    else if (name == "--finds")
+      o.finds = value;
+    else if (name == "--capture")
+      o.capture = value;
+    else if (name == "--replay")
+      o.replay = value;
+    else
+      return fmt::print("{}", callgate::hwfuzz::kUsage), 2;
   }
   return callgate::hwfuzz::run(o);
 }

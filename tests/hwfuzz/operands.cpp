@@ -16,8 +16,22 @@ u64 hard_integer(Random& random) {
     case 5: return random.next() & 0xFFFFFFFF;
     case 6: return static_cast<u64>(static_cast<i32>(random.next()));
     case 7: {
-      static constexpr u64 kEdges[] = {0x7F, 0x80, 0xFF, 0x7FFF, 0x8000, 0xFFFF, 0x7FFFFFFF, 0x80000000, 0xFFFFFFFF,
-                                       0x7FFFFFFFFFFFFFFF, 0x8000000000000000, 0x100000000, 0x0F, 0x10, 0x9A, 0xFFFFFFFF80000000};
+      static constexpr u64 kEdges[] = {0x7F,
+                                       0x80,
+                                       0xFF,
+                                       0x7FFF,
+                                       0x8000,
+                                       0xFFFF,
+                                       0x7FFFFFFF,
+                                       0x80000000,
+                                       0xFFFFFFFF,
+                                       0x7FFFFFFFFFFFFFFF,
+                                       0x8000000000000000,
+                                       0x100000000,
+                                       0x0F,
+                                       0x10,
+                                       0x9A,
+                                       0xFFFFFFFF80000000};
       return kEdges[random.below(std::size(kEdges))];
     }
     default: return random.next();
@@ -57,7 +71,13 @@ u64 pick_address(Random& random, unsigned size, unsigned alignment, Place place)
   const u64 inside = 1 + random.below(size > 1 ? size - 1 : 1);  // bytes before an edge that is crossed
   const u64 room = 2 * kPageSize - size;
   const u64 any = kData + random.below(room);
-  const u64 aligned = any & ~u64{(size > 16 ? 64 : size >= 16 ? 16 : size >= 8 ? 8 : size >= 4 ? 4 : size >= 2 ? 2 : 1) - 1u};
+  const u64 aligned = any & ~u64{(size > 16    ? 64
+                                  : size >= 16 ? 16
+                                  : size >= 8  ? 8
+                                  : size >= 4  ? 4
+                                  : size >= 2  ? 2
+                                               : 1) -
+                                 1u};
   if (alignment > 1 && !one_in(random, 8)) {
     const u64 mask = ~u64{alignment - 1};
     return place == Place::Good || !one_in(random, 6) ? any & mask : pick_address(random, size, 1, place) & mask;
@@ -73,8 +93,16 @@ u64 pick_address(Random& random, unsigned size, unsigned alignment, Place place)
   if (kind < 94) return kData - inside;
   if (kind < 95) return kDataEnd + random.below(kPageSize);
   if (kind < 96) return kCode + random.below(kPageSize);
-  static constexpr u64 kExotic[] = {0, 8, 0x00007FFFFFFFF000, 0x00007FFFFFFFFFFF, 0x0000800000000000, 0x8000000000000000,
-                                    0xFFFF7FFFFFFFFFFF, 0xFFFF800000000000, 0xFFFFFFFFFFFFFFF0, 0x7FFFFFFFFFFFFFF8,
+  static constexpr u64 kExotic[] = {0,
+                                    8,
+                                    0x00007FFFFFFFF000,
+                                    0x00007FFFFFFFFFFF,
+                                    0x0000800000000000,
+                                    0x8000000000000000,
+                                    0xFFFF7FFFFFFFFFFF,
+                                    0xFFFF800000000000,
+                                    0xFFFFFFFFFFFFFFF0,
+                                    0x7FFFFFFFFFFFFFF8,
                                     0xFFFFFFFF80000000};
   return kExotic[random.below(std::size(kExotic))] - (one_in(random, 2) ? inside : 0);
 }
@@ -89,9 +117,13 @@ void random_fx(Random& random, FxImage& fx) {
   if (!(flags & 1)) fx.status &= 0xFFBF;
   if (flags & ~masks & 0x3F) fx.status |= 0x8080;
   const u64 fullness = random.below(4);
-  fx.not_empty = static_cast<u8>(fullness == 0 ? 0xFF : fullness == 1 ? random.next() | random.next() : fullness == 2 ? random.next() : 0);
+  fx.not_empty = static_cast<u8>(fullness == 0   ? 0xFF
+                                 : fullness == 1 ? random.next() | random.next()
+                                 : fullness == 2 ? random.next()
+                                                 : 0);
   if (fullness == 3)  // a plausible stack of a few values
-    for (u64 n = 0, depth = random.below(5); n < depth; n++) fx.not_empty |= static_cast<u8>(1u << (((fx.status >> 11) + n) & 7));
+    for (u64 n = 0, depth = random.below(5); n < depth; n++)
+      fx.not_empty |= static_cast<u8>(1u << (((fx.status >> 11) + n) & 7));
   fx.opcode = static_cast<u16>(random.next() & 0x7FF);
   fx.instruction_pointer = random.next() & 0x7FFFFFFFFFFF;
   fx.data_pointer = random.next() & 0x7FFFFFFFFFFF;

@@ -23,7 +23,9 @@ bool is(const Insn& i, Names... names) {
 
 /// The linear address of the memory operand of a case's only instruction.
 u64 operand_address(const Insn& i, const Case& c) {
-  const auto reg = [&](unsigned slot) { return slot < 16 ? c.in.gpr[slot] : slot == kGprRip ? c.in.rip + i.length : 0; };
+  const auto reg = [&](unsigned slot) {
+    return slot < 16 ? c.in.gpr[slot] : slot == kGprRip ? c.in.rip + i.length : 0;
+  };
   if (parse_operand(i.row->operands, 0).kind == 'O' || parse_operand(i.row->operands, 1).kind == 'O')
     return i.imm + (i.seg == GS ? kGsBase : 0);
   const u64 ea = (reg(i.base) + (reg(i.index) << i.scale) + static_cast<u64>(i64{i.disp})) & low_mask(8u * i.asize);
@@ -50,7 +52,8 @@ bool close_floats(u32 a, u32 b) {
   if (a == b) return true;
   if (std::fabs(x) < 3e-38F && std::fabs(y) < 3e-38F && (a ^ b) >> 31 == 0) return true;  // next to where zero begins
   if (!std::isnormal(x) || !std::isnormal(y)) return false;
-  return std::fabs(double{x} - double{y}) <= std::fabs(double{y}) * 3.0 / 4096;  // each has an error of at most 1.5 * 2^-12
+  return std::fabs(double{x} - double{y}) <=
+         std::fabs(double{y}) * 3.0 / 4096;  // each has an error of at most 1.5 * 2^-12
 }
 
 void forgive_estimate(const Insn& i, const Case&, const Outcome& host, Outcome& ours) {
@@ -69,12 +72,16 @@ void forgive_last_place(const Insn&, const Case&, const Outcome& host, Outcome& 
     const auto& h = host.out.fx.st[n];
     auto& o = ours.out.fx.st[n];
     const u64 up = h.significand - o.significand, down = o.significand - h.significand;
-    const unsigned exponents = (h.sign_exponent ^ o.sign_exponent) >> 15 != 0 ? 2 : static_cast<unsigned>(std::abs(h.sign_exponent - o.sign_exponent));
+    const unsigned exponents = (h.sign_exponent ^ o.sign_exponent) >> 15 != 0
+                                   ? 2
+                                   : static_cast<unsigned>(std::abs(h.sign_exponent - o.sign_exponent));
     constexpr u64 kTop = u64{1} << 63;
-    const bool next_binade = exponents == 1 && ((h.significand - kTop <= 1 && ~o.significand <= 2) || (o.significand - kTop <= 1 && ~h.significand <= 2));
+    const bool next_binade = exponents == 1 && ((h.significand - kTop <= 1 && ~o.significand <= 2) ||
+                                                (o.significand - kTop <= 1 && ~h.significand <= 2));
     if ((exponents == 0 && std::min(up, down) <= 2) || next_binade) o = h;
   }
-  ours.out.fx.status = static_cast<u16>((ours.out.fx.status & ~kC1AndPrecision) | (host.out.fx.status & kC1AndPrecision));
+  ours.out.fx.status =
+      static_cast<u16>((ours.out.fx.status & ~kC1AndPrecision) | (host.out.fx.status & kC1AndPrecision));
 }
 
 // --- images of the floating-point state -------------------------------------------------------------------------
@@ -87,8 +94,8 @@ bool is_image(const Insn& i) {
 
 void forgive_fx_image(const Insn& i, const Case& c, const Outcome& host, Outcome& ours) {
   const u64 at = operand_address(i, c);
-  if (!(c.in.fx.status & 0x80)) forgive_memory(at + 6, 18, host, ours);  // FOP, FIP, FDP
-  forgive_memory(at + 28, 4, host, ours);                                // MXCSR_MASK
+  if (!(c.in.fx.status & 0x80)) forgive_memory(at + 6, 18, host, ours);    // FOP, FIP, FDP
+  forgive_memory(at + 28, 4, host, ours);                                  // MXCSR_MASK
   if (is(i, "xsave", "xsave64")) forgive_memory(at + 512, 1, host, ours);  // XSTATE_BV
 }
 
@@ -101,18 +108,24 @@ void forgive_environment(const Insn& i, const Case& c, const Outcome& host, Outc
 
 const Quirk kQuirks[] = {
     {"prefetch-register", "0F 0D with a register is #UD on AMD and a hint on Intel",
-     [](Cpu&, const Insn& i) { return i.opcode == 0x0D && !i.is_memory && is(i, "prefetch", "prefetchw"); }, forgive_everything},
+     [](Cpu&, const Insn& i) { return i.opcode == 0x0D && !i.is_memory && is(i, "prefetch", "prefetchw"); },
+     forgive_everything},
     {"estimate", "RCP and RSQRT are approximations that differ between vendors (error below 1.5 * 2^-12)",
      [](Cpu&, const Insn& i) { return is(i, "rcpss", "rcpps", "rsqrtss", "rsqrtps"); }, forgive_estimate},
     {"transcendental", "the last places of x87 transcendentals differ between vendors; ours are rounded correctly",
-     [](Cpu&, const Insn& i) { return is(i, "fsin", "fcos", "fsincos", "fptan", "fpatan", "f2xm1", "fyl2x", "fyl2xp1"); },
+     [](Cpu&, const Insn& i) {
+       return is(i, "fsin", "fcos", "fsincos", "fptan", "fpatan", "f2xm1", "fyl2x", "fyl2xp1");
+     },
      forgive_last_place},
-    {"fx-image", "AMD saves the x87 pointers only with a pending exception, has MXCSR bit 17, and tells XINUSE in its own way",
+    {"fx-image",
+     "AMD saves the x87 pointers only with a pending exception, has MXCSR bit 17, and tells XINUSE in its own way",
      [](Cpu&, const Insn& i) { return is_fx_image(i); }, forgive_fx_image},
     {"environment", "AMD keeps the x87 pointers only with a pending exception",
      [](Cpu&, const Insn& i) { return is_environment(i); }, forgive_environment},
     {"image-fault", "an instruction of many accesses faults at any of them, and leaves what it stored before",
-     [](Cpu&, const Insn& i) { return is_image(i) || is(i, "enter", "fbld", "fbstp") || (is(i, "fld", "fstp") && i.opcode == 0xDB); },
+     [](Cpu&, const Insn& i) {
+       return is_image(i) || is(i, "enter", "fbld", "fbstp") || (is(i, "fld", "fstp") && i.opcode == 0xDB);
+     },
      [](const Insn&, const Case&, const Outcome& host, Outcome& ours) {
        if (!memory_fault(host) || !memory_fault(ours)) return;
        ours.vector = host.vector;
@@ -125,25 +138,29 @@ const Quirk kQuirks[] = {
      [](const Insn&, const Case&, const Outcome& host, Outcome& ours) {
        if (memory_fault(host) && ours.vector == 13) ours = host;
      }},
-    {"frame-order", "when IRET and RETF read which part of their frame, and check what they read, differs between vendors",
+    {"frame-order",
+     "when IRET and RETF read which part of their frame, and check what they read, differs between vendors",
      [](Cpu&, const Insn& i) { return is(i, "iret", "retf"); },
      [](const Insn&, const Case&, const Outcome& host, Outcome& ours) {
        // Among #GP: only the one for RIP, which has no error code, before or after those for selectors.
        const bool both_gp = host.vector == 13 && ours.vector == 13;
-       if (memory_fault(host) && memory_fault(ours) && (!both_gp || host.error_code == 0 || ours.error_code == 0)) ours = host;
+       if (memory_fault(host) && memory_fault(ours) && (!both_gp || host.error_code == 0 || ours.error_code == 0))
+         ours = host;
      }},
     {"sysexit", "AMD has no SYSEXIT in long mode", [](Cpu&, const Insn& i) { return is(i, "sysexit"); },
      [](const Insn&, const Case&, const Outcome& host, Outcome& ours) {
        if (host.vector == 6 && ours.vector == 13) ours = host;
      }},
-    {"ud-modrm", "UD0 and UD1 have a ModRM byte on Intel and none on AMD: only the one that has it faults when it fetches it",
+    {"ud-modrm",
+     "UD0 and UD1 have a ModRM byte on Intel and none on AMD: only the one that has it faults when it fetches it",
      [](Cpu&, const Insn& i) { return is(i, "ud0", "ud1"); }, forgive_everything},
     {"movsxd-66", "MOVSXD with 66 reads 16 bits on Intel and 32 bits on AMD",
      [](Cpu&, const Insn& i) { return is(i, "movsxd") && i.width == 2; },
      [](const Insn&, const Case&, const Outcome& host, Outcome& ours) {
        if (memory_fault(host)) ours = host;
      }},
-    {"maskmov-fault", "whether a masked store looks at bytes that it doesn't store, and at its alignment, and goes over to MMX before "
+    {"maskmov-fault",
+     "whether a masked store looks at bytes that it doesn't store, and at its alignment, and goes over to MMX before "
      "it faults, differs between vendors",
      [](Cpu&, const Insn& i) { return is(i, "maskmovq", "maskmovdqu"); },
      [](const Insn&, const Case&, const Outcome& host, Outcome& ours) {
@@ -165,10 +182,9 @@ const Quirk kQuirks[] = {
        ours.out.fx.mxcsr = mxcsr;
        std::memcpy(ours.out.fx.xmm, xmm, sizeof xmm);
      }},
-    {"unaligned-vector", "with AC, #AC for an unaligned 16-byte vector is the processor's choice (SDM 3A, Interrupt 17)",
-     [](Cpu& cpu, const Insn& i) {
-       return cpu.s.flags.test(kAC) && is(i, "movups", "movupd", "movdqu");
-     },
+    {"unaligned-vector",
+     "with AC, #AC for an unaligned 16-byte vector is the processor's choice (SDM 3A, Interrupt 17)",
+     [](Cpu& cpu, const Insn& i) { return cpu.s.flags.test(kAC) && is(i, "movups", "movupd", "movdqu"); },
      [](const Insn&, const Case&, const Outcome& host, Outcome& ours) {
        if (host.vector == 17) ours = host;
      }},

@@ -7,8 +7,8 @@ namespace callgate::hwfuzz {
 
 namespace {
 
-/// A difference must show this many times: the host's kernel may switch tasks in between, and AMD's FXSAVE then loses the x87
-/// pointers.
+/// A difference must show this many times: the host's kernel may switch tasks in between, and AMD's FXSAVE then loses
+/// the x87 pointers.
 constexpr unsigned kConfirmations = 3;
 /// One case in this many is one instruction; the others are runs.
 constexpr u64 kRunsIn = 4;
@@ -16,7 +16,13 @@ constexpr u64 kRunsIn = 4;
 }  // namespace
 
 Session::Session(Host& host, u64 seed)
-    : host_(host), generator_(seed), random_(seed + 1), counts_(generator_.rows().size()), batch_(kBatch), ours_(kBatch), row_(kBatch) {
+    : host_(host),
+      generator_(seed),
+      random_(seed + 1),
+      counts_(generator_.rows().size()),
+      batch_(kBatch),
+      ours_(kBatch),
+      row_(kBatch) {
   for (unsigned i = 0; i < counts_.size(); i++) chosen_.push_back(i);
 }
 
@@ -44,12 +50,17 @@ void Session::batch(const std::function<void(const Find&)>& found) {
     cases_++;
     instructions_ += batch_[i].instructions;
     RowCount& count = counts_[row_[i]];
-    if (host.ending == Ending::Lost || host.ending == Ending::Endless) unclear_++;
-    else if (batch_[i].instructions > 1) count.in_runs++;
-    else (host.ending == Ending::Finished ? count.finished : count.faulted)++;
+    if (host.ending == Ending::Lost || host.ending == Ending::Endless)
+      unclear_++;
+    else if (batch_[i].instructions > 1)
+      count.in_runs++;
+    else
+      (host.ending == Ending::Finished ? count.finished : count.faulted)++;
     const Quirk* quirk = nullptr;
-    if (!judge(engine_, batch_[i], host, ours_[i], quirk).empty()) differ.push_back(i);
-    else if (quirk != nullptr) excused_[quirk->name]++;
+    if (!judge(engine_, batch_[i], host, ours_[i], quirk).empty())
+      differ.push_back(i);
+    else if (quirk != nullptr)
+      excused_[quirk->name]++;
   }
   for (const unsigned i : differ) {
     Outcome host;
@@ -82,7 +93,8 @@ Find Session::make_small(const Case& c) {
   if (f.made.instructions > 1) {
     Outcome before = host_.run(truncated(f.made, f.made.instructions - 1u));
     Case alone;
-    if (single_instruction(f.made, f.made.instructions - 1u, before, alone) && !try_again(alone, f.host).empty()) f.made = alone;
+    if (single_instruction(f.made, f.made.instructions - 1u, before, alone) && !try_again(alone, f.host).empty())
+      f.made = alone;
   }
   simplify(f.made, [&](const Case& t) { return !try_again(t, f.host).empty(); });
   f.what = try_again(f.made, f.host);

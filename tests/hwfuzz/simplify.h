@@ -1,5 +1,5 @@
-// Makes a case plainer: as much of its state as can go, goes. Knows neither engine nor processor: whoever calls says what
-// makes the case worth keeping.
+// Makes a case plainer: as much of its state as can go, goes. Knows neither engine nor processor: whoever calls says
+// what makes the case worth keeping.
 #pragma once
 
 #include <functional>
@@ -14,8 +14,8 @@ void simplify(Case& c, const std::function<bool(const Case&)>& still_good);
 /// Only the first `count` instructions.
 Case truncated(const Case& c, unsigned count);
 
-/// The instruction `n` alone, in the state that the ones before it left (`before`: they finished). False when that state
-/// can't be written as a case.
+/// The instruction `n` alone, in the state that the ones before it left (`before`: they finished). False when that
+/// state can't be written as a case.
 bool single_instruction(const Case& c, unsigned n, const Outcome& before, Case& out);
 
 }  // namespace callgate::hwfuzz

@@ -61,7 +61,8 @@ std::string changes(const Registers& before, const Registers& now) {
       s += fmt::format(" st{}={:04x}:{:016x}", i, b.st[i].sign_exponent, b.st[i].significand);
   field("mxcsr", a.mxcsr, b.mxcsr);
   for (unsigned i = 0; i < 16; i++)
-    if (std::memcmp(a.xmm[i], b.xmm[i], 16) != 0) s += fmt::format(" xmm{}={:016x}{:016x}", i, b.xmm[i][1], b.xmm[i][0]);
+    if (std::memcmp(a.xmm[i], b.xmm[i], 16) != 0)
+      s += fmt::format(" xmm{}={:016x}{:016x}", i, b.xmm[i][1], b.xmm[i][0]);
   return s;
 }
 
@@ -88,7 +89,8 @@ bool set_register(std::string_view key, std::string_view text, Registers& r) {
   if (key.starts_with("st") && key.size() == 3) {
     auto& st = fx.st[(key[2] - '0') & 7];
     u64 exponent = 0;
-    if (text.size() != 21 || !parse(text.substr(0, 4), exponent) || !parse(text.substr(5), st.significand)) return false;
+    if (text.size() != 21 || !parse(text.substr(0, 4), exponent) || !parse(text.substr(5), st.significand))
+      return false;
     st.sign_exponent = static_cast<u16>(exponent);
     return true;
   }
@@ -99,16 +101,26 @@ bool set_register(std::string_view key, std::string_view text, Registers& r) {
   if (!parse(text, v)) return false;
   for (unsigned i = 0; i < 16; i++)
     if (key == kNames[i]) return r.gpr[i] = v, true;
-  if (key == "fl") r.rflags = (r.rflags & ~u64{kShownFlags}) | v;
-  else if (key == "cw") fx.control = static_cast<u16>(v);
-  else if (key == "sw") fx.status = static_cast<u16>(v);
-  else if (key == "tw") fx.not_empty = static_cast<u8>(v);
-  else if (key == "fop") fx.opcode = static_cast<u16>(v);
-  else if (key == "fip") fx.instruction_pointer = v;
-  else if (key == "fdp") fx.data_pointer = v;
-  else if (key == "mxcsr") fx.mxcsr = static_cast<u32>(v);
-  else if (key == "rip") r.rip = v;
-  else return false;
+  if (key == "fl")
+    r.rflags = (r.rflags & ~u64{kShownFlags}) | v;
+  else if (key == "cw")
+    fx.control = static_cast<u16>(v);
+  else if (key == "sw")
+    fx.status = static_cast<u16>(v);
+  else if (key == "tw")
+    fx.not_empty = static_cast<u8>(v);
+  else if (key == "fop")
+    fx.opcode = static_cast<u16>(v);
+  else if (key == "fip")
+    fx.instruction_pointer = v;
+  else if (key == "fdp")
+    fx.data_pointer = v;
+  else if (key == "mxcsr")
+    fx.mxcsr = static_cast<u32>(v);
+  else if (key == "rip")
+    r.rip = v;
+  else
+    return false;
   return true;
 }
 
@@ -140,11 +152,13 @@ std::string outcome_text(const Case& c, const Outcome& o) {
 std::string to_line(const Case& c, const Outcome& o) {
   std::string s;
   for (unsigned i = 0; i < c.instructions; i++)
-    s += fmt::format("{}{}", i == 0 ? "" : ".", hex(c.code + c.start[i], static_cast<std::size_t>(c.start[i + 1] - c.start[i])));
+    s += fmt::format("{}{}", i == 0 ? "" : ".",
+                     hex(c.code + c.start[i], static_cast<std::size_t>(c.start[i + 1] - c.start[i])));
   if (c.code_at != kUsualCodeAt) s += fmt::format(" at={:x}", c.code_at);
   if (c.memory_seed != 0) s += fmt::format(" seed={:x}", c.memory_seed);
   s += changes(plain_state(), c.in);
-  for (unsigned i = 0; i < c.patches; i++) s += fmt::format(" m{:x}={}", c.patch[i].offset, hex(c.patch[i].bytes, c.patch[i].size));
+  for (unsigned i = 0; i < c.patches; i++)
+    s += fmt::format(" m{:x}={}", c.patch[i].offset, hex(c.patch[i].bytes, c.patch[i].size));
   return s + " >" + outcome_text(c, o);
 }
 
@@ -193,8 +207,10 @@ bool from_line(std::string_view line, Case& c, Outcome& o) {
       u8 bytes[kDataBytes];
       std::size_t size = 0;
       if (!parse(key.substr(1), v) || v >= kDataBytes || !parse_bytes(text, bytes, kDataBytes - v, size)) return false;
-      if (after) std::memcpy(o.memory + v, bytes, size);
-      else c.put(kData + v, bytes, static_cast<unsigned>(size));
+      if (after)
+        std::memcpy(o.memory + v, bytes, size);
+      else
+        c.put(kData + v, bytes, static_cast<unsigned>(size));
     } else if (!after && key == "at") {
       if (!parse(text, v) || v >= kCodeBytes) return false;
       c.code_at = static_cast<u16>(v);
