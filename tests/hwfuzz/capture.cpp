@@ -92,6 +92,21 @@ bool capture(Session& session, const std::string& folder, unsigned per_row) {
   return true;
 }
 
+bool answer(Host& host, const std::string& file) {
+  std::ifstream in(file);
+  if (!in) {
+    fmt::print(stderr, "{}: can't be read\n", file);
+    return false;
+  }
+  Case c;
+  Outcome o;
+  for (std::string line; std::getline(in, line);) {
+    const bool vector = !line.empty() && line[0] != '#' && from_line(line.substr(0, line.find('>')) + ">", c, o);
+    fmt::print("{}\n", vector ? to_line(c, host.run(c)) : line);
+  }
+  return true;
+}
+
 unsigned replay(const std::string& folder) {
   Engine engine;
   unsigned failures = 0, replayed = 0;

@@ -19,6 +19,8 @@ constexpr const char* kUsage =
     "    random instructions on this host's processor and on our engine; --rows counts every row\n"
     "hwfuzz --capture FOLDER [--per-row N] [--seed N]\n"
     "    writes vectors, captured from this host's processor\n"
+    "hwfuzz --answer FILE\n"
+    "    prints the vectors of a file with the answers of this host's processor (\"pmulhw\": 660fe5c1 xmm0=... >)\n"
     "hwfuzz --replay FOLDER\n"
     "    runs vectors on our engine; needs no x86 host\n";
 constexpr int kSkipped = 77;
@@ -26,7 +28,7 @@ constexpr unsigned kMostFinds = 200;
 
 struct Options {
   u64 seed = 1, seconds = 0, cases = 800000, per_row = 7;
-  std::string row, finds, capture, replay;
+  std::string row, finds, capture, replay, answer;
   bool rows = false;
 };
 
@@ -101,6 +103,7 @@ int run(const Options& o) {
     fmt::print("skipped: {}\n", host.error().message);
     return kSkipped;
   }
+  if (!o.answer.empty()) return answer(**host, o.answer) ? 0 : 1;
   Session session(**host, o.seed);
   if (!o.capture.empty()) return capture(session, o.capture, static_cast<unsigned>(o.per_row)) ? 0 : 1;
   return fuzz(o, session);
@@ -136,6 +139,8 @@ int main(int argc, char** argv) {
       o.capture = value;
     else if (name == "--replay")
       o.replay = value;
+    else if (name == "--answer")
+      o.answer = value;
     else
       return fmt::print("{}", callgate::hwfuzz::kUsage), 2;
   }
