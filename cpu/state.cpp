@@ -26,6 +26,8 @@ void CpuState::sync(StateIo& io) {
   io.section("cpu");
   for (unsigned i = 0; i < 16; i++) io.field(gpr[i]);
   io.fields(rip, retired);
+  // Two years at a nanosecond each: far from where the processors' sum would overflow.
+  io.limit(retired, u64{1} << 56, "cpu: more instructions than there can be");
   u32 rflags = flags.value();
   io.field(rflags);
   if (io.loading()) {

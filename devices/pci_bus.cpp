@@ -101,6 +101,7 @@ void PciBus::reset() {
 void PciBus::sync(StateIo& io) {
   io.section("pci_bus");
   io.field(address_);
+  for (auto& wire : pirq_) wire->sync(io);
   if (io.loading() && (address_ & ~kAddressWritable)) {
     io.damaged("pci_bus: reserved bits set in CONFIG_ADDRESS");
     address_ = 0;

@@ -4,6 +4,7 @@
 #include <deque>
 
 #include "base/seam.h"
+#include "base/state_io.h"
 
 namespace callgate {
 
@@ -13,8 +14,17 @@ class WiredOr {
   WiredOr(const WiredOr&) = delete;
   WiredOr& operator=(const WiredOr&) = delete;
 
-  /// A new input. It lives as long as this; its source sets it again after a restore.
+  /// A new input. It lives as long as this. Make all of them before the first sync().
   IrqLine& input() { return inputs_.emplace_back(*this); }
+
+  /// Which inputs are asserted. A restore pulls no wire: the target's state has its level.
+  void sync(StateIo& io) {
+    asserted_ = 0;
+    for (Input& input : inputs_) {
+      io.field(input.level_);
+      asserted_ += input.level_ ? 1 : 0;
+    }
+  }
 
  private:
   class Input final : public IrqLine {
@@ -27,10 +37,10 @@ class WiredOr {
       owner_.asserted_ += level ? 1 : -1;
       if ((before == 0) != (owner_.asserted_ == 0)) owner_.target_.set(level);
     }
+    bool level_ = false;
 
    private:
     WiredOr& owner_;
-    bool level_ = false;
   };
 
   IrqLine& target_;

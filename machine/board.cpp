@@ -266,6 +266,10 @@ void Board::sync(StateIo& io) {
   }
   io_apic.sync(io);
   pic.sync(io);
+  // Before the devices, which may set their lines again: that changes nothing then.
+  io.section("wires");
+  for (auto& wire : pic_input) wire->sync(io);
+  for (auto& wire : isa) wire->sync(io);
   a20.sync(io);
   hpet.sync(io);
   pit.sync(io);
@@ -282,8 +286,12 @@ void Board::sync(StateIo& io) {
   host_bridge.sync(io);
   isa_bridge.sync(io);
   memory.sync(io);
-  if (io.loading())
-    for (auto& p : processors) p->cpu.refresh();
+  if (!io.loading()) return;
+  power = {};
+  for (auto& p : processors) {
+    p->cpu.refresh();
+    p->place_apic_page();
+  }
 }
 
 }  // namespace callgate

@@ -90,11 +90,13 @@ class Processor final : public CpuPlatform, public CpuSignals {
   void startup(u8 vector) override;
   void interrupt_line(bool asserted) override;
 
+  /// Tells the processor where the local APIC's registers are, after they may have moved.
+  void place_apic_page();
+
   u64 interrupts_taken = 0;
   bool was_shut_down = false;  ///< by a triple fault
 
  private:
-  void place_apic_page();
   Board& board_;
 };
 

@@ -6,7 +6,7 @@ namespace callgate {
 
 void GuestClock::arm(Timer& timer, u64 deadline) {
   cancel(timer);
-  if (deadline == kNever) return;
+  if (deadline > kEndOfTime) return;
   timer.deadline = deadline;
   const auto before = [](const Timer* a, const Timer* b) {
     return a->deadline != b->deadline ? a->deadline < b->deadline : a->order < b->order;
@@ -21,6 +21,11 @@ void GuestClock::cancel(Timer& timer) {
   if (timer.deadline == kNever) return;
   armed_.erase(std::remove(armed_.begin(), armed_.end(), &timer), armed_.end());
   timer.deadline = kNever;
+}
+
+void GuestClock::clear() {
+  for (Timer* timer : armed_) timer->deadline = kNever;
+  armed_.clear();
 }
 
 void GuestClock::fire_due() {

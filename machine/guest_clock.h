@@ -11,6 +11,10 @@
 
 namespace callgate {
 
+/// The end of guest time, 146 years after power-on: far from where sums of nanoseconds would overflow. A guest can ask
+/// for later alarms (its timers have 64 bits) and can't tell that they don't come.
+constexpr u64 kEndOfTime = u64{1} << 62;
+
 class GuestClock final : public Clock {
  public:
   /// Guest time as devices see it. It never goes back: when several processors run the same stretch of time one after
@@ -47,8 +51,12 @@ class GuestClock final : public Clock {
   /// Fires every timer whose deadline is not after now(), in order of deadline, then of Timer::order.
   void fire_due();
   /// Forgets all timers: devices arm theirs again when they are restored.
-  void clear() { armed_.clear(); }
-  void sync(StateIo& io) { io.fields(base_, latest_); }
+  void clear();
+  void sync(StateIo& io) {
+    io.fields(base_, latest_);
+    io.limit(base_, kEndOfTime, "the guest's time is past its end");
+    io.limit(latest_, kEndOfTime, "the devices' time is past its end");
+  }
 
  private:
   u64 base_ = 0;

@@ -31,7 +31,11 @@ struct Round {
   void sync(StateIo& io, u32 processors) {
     io.section("round");
     io.fields(active, processor, start, end, reached);
-    io.limit(processor, processors, "round: there is no such processor");
+    if (!io.loading()) return;
+    const bool sane = processor < processors && start <= reached && reached <= end &&
+                      end <= kEndOfTime + kLongestSlice && end - start <= kLongestSlice;
+    if (active && !sane) io.damaged("round: it makes no sense");
+    if (!active || !sane) *this = {};
   }
 };
 }  // namespace
@@ -304,6 +308,7 @@ Result<> Machine::restore(std::span<const u8> saved) {
   impl_->sync(reader);
   if (reader.good() && !reader.at_end()) reader.damaged("the saved state is longer than it should be");
   if (!reader.good()) return fail(ErrorKind::BadFile, "the saved state is damaged: " + reader.error());
+  impl_->idle_reported = false;
   return {};
 }
 

@@ -123,6 +123,47 @@ TEST_CASE("a saved machine goes on in another one as if nothing had happened") {
   CHECK(a->hash() == b->hash());
 }
 
+namespace {
+// `before` runs ahead of saving, `after` in the saved machine and in the restored one.
+void check_goes_on_the_same(std::vector<u8> before, const std::vector<u8>& after, u64 saved_at) {
+  before.insert(before.end(), after.begin(), after.end());
+  before.insert(before.end(), {0xEB, 0xFE});
+  auto a = machine_with(before);
+  CHECK(a->run({.until_count = saved_at}).reason == StopReason::CountReached);
+  auto b = Machine::create({.ram_bytes = 16 << 20}).value();
+  REQUIRE(b->restore(a->save()).has_value());
+  a->run({.until_count = saved_at + 50});
+  b->run({.until_count = saved_at + 50});
+  CHECK(a->cpu_state(0).gpr[RAX] == b->cpu_state(0).gpr[RAX]);
+  CHECK(a->hash() == b->hash());
+}
+}  // namespace
+
+TEST_CASE("an interrupt line that was asserted when saved falls in the restored machine") {
+  const std::vector<u8> raise = {0x66, 0xBA, 0xFC, 0x03, 0xB0, 0x08, 0xEE,   // mov dx, 0x3fc; mov al, OUT2; out dx, al
+                                 0x66, 0xBA, 0xF9, 0x03, 0xB0, 0x02, 0xEE};  // mov dx, 0x3f9; mov al, THRE; out dx, al
+  const std::vector<u8> acknowledge = {0x66, 0xBA, 0xFA, 0x03, 0xEC};        // mov dx, 0x3fa; in al, dx
+  check_goes_on_the_same(raise, acknowledge, 6);
+}
+
+TEST_CASE("a local APIC that the guest switched off stays off in the restored machine") {
+  // mov ecx, IA32_APIC_BASE; rdmsr; and eax, ~EN; wrmsr
+  const std::vector<u8> switch_off = {0xB9, 0x1B, 0, 0, 0, 0x0F, 0x32, 0x25, 0xFF, 0xF7, 0xFF, 0xFF, 0x0F, 0x30};
+  const std::vector<u8> read_version = {0xA1, 0x30, 0x00, 0xE0, 0xFE};  // mov eax, [0xfee00030]
+  check_goes_on_the_same(switch_off, read_version, 4);
+}
+
+TEST_CASE("an alarm after the end of guest time never comes") {
+  // The TSC-deadline timer on the last nanosecond of 64 bits; sti; hlt.
+  auto m = machine_with({0xC7, 0x05, 0x20, 0x03, 0xE0, 0xFE, 0x20, 0x00, 0x04, 0x00,  // LVT: TSC-deadline, vector 32
+                         0xC7, 0x05, 0xF0, 0x00, 0xE0, 0xFE, 0xFF, 0x01, 0x00, 0x00,  // the APIC on
+                         0xB9, 0xE0, 0x06, 0x00, 0x00, 0x31, 0xC0, 0x48, 0x89, 0xC2,  // IA32_TSC_DEADLINE = -2
+                         0x48, 0x0F, 0x30, 0xFB, 0xF4});
+  const Stop stop = m->run({.until_count = 1000, .stop_when_idle = true});
+  CHECK(stop.reason == StopReason::Idle);
+  CHECK(stop.idle_ns == kNever);
+}
+
 TEST_CASE("a damaged saved state is refused with a sentence") {
   auto a = machine_with(kCount);
   auto saved = a->save();
