@@ -34,3 +34,14 @@ function(callgate_folder name)
     add_test(NAME ${name} COMMAND ${name}_tests)
   endif()
 endfunction()
+
+# callgate_fuzz(NAME SEEDS LIBS...): the libFuzzer program NAME of NAME.cpp, when they are asked for, and a test that takes
+# it over the seeds in tests/fuzz/SEEDS once (docs/testing.md).
+function(callgate_fuzz name seeds)
+  if(CALLGATE_FUZZ)
+    add_executable(${name} ${name}.cpp)
+    target_link_libraries(${name} PRIVATE ${ARGN})
+    target_link_options(${name} PRIVATE -fsanitize=fuzzer)
+    add_test(NAME ${name} COMMAND ${name} -runs=0 ${CMAKE_SOURCE_DIR}/tests/fuzz/${seeds})
+  endif()
+endfunction()

@@ -1,6 +1,6 @@
 #!/bin/bash
 # shellcheck disable=SC2086 # lists of packages are split on purpose
-# install-deps.sh GROUP...: installs the Debian packages that are missing. Groups: build, demo, test, selftests.
+# install-deps.sh GROUP...: installs the Debian packages that are missing. Groups: build, demo, test, selftests, sanitize.
 # Says nothing and changes nothing when all are there. Asks sudo when not root.
 set -euo pipefail
 # shellcheck source=scripts/common.sh
@@ -12,6 +12,8 @@ demo="python3 ca-certificates"
 test="python3 ca-certificates cpio"
 # gcc-12-multilib, not gcc-multilib: that one conflicts with the cross compilers.
 selftests="linux-source-6.1 xz-utils gcc-12 gcc-12-multilib libc6-dev libc6-dev-i386"
+# GCC's sanitizers come with it.
+sanitize="clang libclang-rt-14-dev"
 
 wanted=
 for group in "$@"; do
@@ -20,10 +22,11 @@ for group in "$@"; do
     demo) wanted+=" $demo" ;;
     test) wanted+=" $test" ;;
     selftests) wanted+=" $selftests" ;;
-    *) die "no such group: $group (there are build, demo, test and selftests)" ;;
+    sanitize) wanted+=" $sanitize" ;;
+    *) die "no such group: $group (there are build, demo, test, selftests and sanitize)" ;;
   esac
 done
-[ -n "$wanted" ] || die "which packages? Give one or more of: build demo test selftests"
+[ -n "$wanted" ] || die "which packages? Give one or more of: build demo test selftests sanitize"
 
 if ! command -v dpkg-query >/dev/null || ! command -v apt-get >/dev/null; then
   die "this is not a Debian system. Install what these Debian packages hold, by hand:" $wanted

@@ -1,17 +1,25 @@
 #!/bin/bash
-# sanitize.sh [gcc|clang]: the whole suite under the address and undefined-behaviour sanitizers, in a build of its own.
+# sanitize.sh [gcc|clang] [CTEST-ARGUMENT...]: the whole suite under the address and undefined-behaviour sanitizers, in a
+# build of its own. With clang that has the fuzzers too, and their seeds are among the tests (docs/testing.md).
 set -euo pipefail
 # shellcheck source=scripts/common.sh
 . "$(dirname "$0")/common.sh"
 cd "$repo"
 
-case ${1:-gcc} in
-  gcc) compiler=g++ ;;
-  clang) compiler=clang++ ;;
+compiler=${1:-gcc}
+shift || true
+case $compiler in
+  gcc) binary=g++ options=-DCALLGATE_SANITIZE=address,undefined ;;
+  clang) binary=clang++ options=-DCALLGATE_FUZZ=ON ;;
   *) die "which compiler? Give gcc or clang" ;;
 esac
-command -v "$compiler" >/dev/null || die "$compiler is not installed"
-export CALLGATE_BUILD=build-${1:-gcc}-sanitize
-export CALLGATE_CMAKE_ARGS="-DCMAKE_CXX_COMPILER=$compiler -DCALLGATE_SANITIZE=address,undefined"
+[ "$compiler" != clang ] || scripts/install-deps.sh sanitize
+command -v "$binary" >/dev/null || die "$binary is not installed"
+export CALLGATE_BUILD=build-$compiler-sanitize
+export CALLGATE_CMAKE_ARGS="-DCMAKE_CXX_COMPILER=$binary $options"
 scripts/build.sh
-ctest --test-dir "$CALLGATE_BUILD" --parallel "$(nproc)" --output-on-failure --no-tests=error --timeout 1800
+
+[ ! -d cache/kernels ] || export CALLGATE_TEST_KERNEL_DIR=$PWD/cache/kernels
+export ASAN_OPTIONS=${ASAN_OPTIONS:-detect_leaks=1:detect_stack_use_after_return=1}
+export UBSAN_OPTIONS=${UBSAN_OPTIONS:-print_stacktrace=1}
+ctest --test-dir "$CALLGATE_BUILD" --parallel "$(nproc)" --output-on-failure --no-tests=error --timeout 6000 "$@"

@@ -14,6 +14,7 @@ import unittest
 REPO = pathlib.Path(__file__).resolve().parent.parent
 CALLGATE = os.environ.get("CALLGATE", str(REPO / "build/callgate"))
 CACHE = pathlib.Path(os.environ.get("CALLGATE_CACHE", REPO / "cache"))
+SLOWDOWN = float(os.environ.get("CALLGATE_SLOWDOWN", "1"))  # more than 1 in a build with sanitizers
 GUESTS = REPO / "tests/guest/asm"
 
 # frontend/exit_status.h
@@ -24,7 +25,7 @@ def callgate(*arguments, timeout=60, input=None, **options):
     """Runs callgate to its end, output as text."""
     stdin = {} if input is not None else {"stdin": subprocess.DEVNULL}
     return subprocess.run([CALLGATE, *map(str, arguments)], input=input, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
-                          text=True, errors="replace", timeout=timeout, **stdin, **options)
+                          text=True, errors="replace", timeout=timeout * SLOWDOWN, **stdin, **options)
 
 
 def hashes(text):
@@ -87,7 +88,7 @@ class Terminal:
 
     def wait_for(self, text, timeout=30):
         """Output that has `text` in it, or an assertion."""
-        deadline = time.monotonic() + timeout
+        deadline = time.monotonic() + timeout * SLOWDOWN
         while text not in self.text:
             left = deadline - time.monotonic()
             assert left > 0, f"no {text!r} in {self.text!r}"
@@ -100,7 +101,7 @@ class Terminal:
 
     def end(self, timeout=30):
         """The exit status, or minus the signal's number."""
-        status = self.process.wait(timeout)
+        status = self.process.wait(timeout * SLOWDOWN)
         while select.select([self.near], [], [], 0)[0]:
             self.text += os.read(self.near, 65536)
         return status
