@@ -4,6 +4,7 @@
 
 #include "base/verify.h"
 #include "devices/acpi_loader.h"
+#include "machine/bios_area.h"
 
 namespace callgate {
 
@@ -185,6 +186,7 @@ void Board::write_firmware_tables() {
   const std::vector<u8> tables = build_acpi_tables(acpi_config());
   VERIFY(tables.size() <= kFirmwareAreaSize, "the ACPI tables outgrew the firmware area");
   memory.write(kFirmwareArea, tables);
+  write_bios_area(memory, kVgaHole);
   const u64 total = memory.ram().size();
   rtc.describe_memory(std::min(total, kPciHole), total > kPciHole ? total - kPciHole : 0);
 }

@@ -200,3 +200,59 @@ TEST_CASE("physical memory outside RAM can't be read") {
   CHECK(m->read_physical(0x10'0000, {&byte, 1}));
   CHECK_FALSE(m->read_physical(0xD000'0000, {&byte, 1}));
 }
+
+TEST_CASE("the BIOS data area tells of the serial line and the RAM below 640 KiB") {
+  auto m = machine_with(kCount);
+  u8 word[2] = {};
+  REQUIRE(m->read_physical(0x400, word));
+  CHECK((word[0] + 256 * word[1]) == 0x3F8);
+  REQUIRE(m->read_physical(0x410, word));
+  CHECK(((word[1] >> 1) & 7) == 1);  // serial ports
+  REQUIRE(m->read_physical(0x413, word));
+  CHECK((word[0] + 256 * word[1]) == 640);
+}
+
+/// Puts processor 0 into real mode at segment:offset, with a stack at 0:0x7000.
+void enter_real_mode(Machine& m, u16 segment, u16 offset) {
+  CpuState s = m.cpu_state(0);
+  s.cr0 &= ~u64{1};
+  for (unsigned i = 0; i < kSegCount; i++) {
+    const u16 selector = i == CS ? segment : u16{0};
+    s.seg[i].selector = selector;
+    s.seg[i].base = u64{selector} * 16;
+    s.seg[i].limit = 0xFFFF;
+    s.seg[i].rights = i == CS ? 0x9B : 0x93;
+  }
+  s.idtr = {0, 0x3FF};
+  s.gpr[4] = 0x7000;
+  s.rip = offset;
+  m.set_cpu_state(0, s);
+}
+
+TEST_CASE("a BIOS service asked for in real mode returns with the carry and nothing else changed") {
+  auto m = machine_with(kCount);
+  const std::vector<u8> code = {
+      0xB8, 0x20, 0xE8,        // mov ax, 0xE820
+      0xBD, 0x34, 0x12,        // mov bp, 0x1234
+      0x85, 0xED,              // test bp, bp: clears CF and ZF
+      0xCD, 0x15,              // int 0x15
+      0x9C, 0x5B,              // pushf; pop bx
+      0x3D, 0x20, 0xE8,        // cmp ax, 0xE820
+      0x75, 0x08,              // jne fail
+      0x81, 0xFD, 0x34, 0x12,  // cmp bp, 0x1234
+      0x75, 0x02,              // jne fail
+      0x88, 0xD8,              // mov al, bl
+      0xE6, 0xF4,              // fail: out 0xF4, al
+  };
+  REQUIRE(m->write_physical(0x8000, code));
+  enter_real_mode(*m, 0, 0x8000);
+  const Stop stop = m->run({.until_count = 1000});
+  CHECK(stop.reason == StopReason::DebugExit);
+  CHECK(((stop.code >> 1) & 0xC3) == 0x43);  // CF, ZF and the bit that is always set; no sign
+}
+
+TEST_CASE("a jump to the firmware's entry in real mode resets the machine") {
+  auto m = machine_with(kCount, {.ram_bytes = 16 << 20, .reset_stops = true});
+  enter_real_mode(*m, 0xF000, 0xFFF0);
+  CHECK(m->run({.until_count = 1000}).reason == StopReason::Reset);
+}

@@ -107,6 +107,13 @@ Result<u64> put_modules(PlanBuilder& b, std::vector<BootFile>& modules) {
   return b.put_low(list.take(), 4);
 }
 
+// The kernel's file name, without the host's folders, and the arguments, as GRUB Legacy and QEMU give them: kernels (Xen
+// is one) drop the first word unless GRUB 2 says that it is the loader.
+std::string kernel_string(const BootInputs& inputs) {
+  const std::string name = inputs.kernel.name.substr(inputs.kernel.name.rfind('/') + 1);
+  return inputs.command_line.empty() ? name : name + ' ' + inputs.command_line;
+}
+
 }  // namespace
 
 bool has_multiboot1_header(ByteView file) { return find_header(file).has_value(); }
@@ -150,7 +157,7 @@ Result<BootPlan> plan_multiboot1(BootInputs inputs) {
   }
   if (auto r = b.enter_protected_mode(); !r) return tl::make_unexpected(r.error());
 
-  const auto command_line = b.put_low(c_string(inputs.command_line), 4);
+  const auto command_line = b.put_low(c_string(kernel_string(inputs)), 4);
   if (!command_line) return tl::make_unexpected(command_line.error());
   const auto loader_name = b.put_low(c_string("Callgate"), 4);
   if (!loader_name) return tl::make_unexpected(loader_name.error());
