@@ -193,7 +193,8 @@ DecodeStatus decode(std::span<const u8> bytes, CodeSize size, Insn& out) {
   out.code_size = size;
   Reader r(bytes);
   const auto ran_out = [&]() -> DecodeStatus {
-    if (r.position() <= kMaxInsnLength) return DecodeStatus::Truncated;
+    // Bytes that are missing come first: fetching them may fault.
+    if (r.position() <= kMaxInsnLength || bytes.size() < kMaxInsnLength) return DecodeStatus::Truncated;
     out = Insn{};
     out.exec = raise_too_long;
     out.length = kMaxInsnLength;

@@ -38,3 +38,13 @@ TEST_CASE("REX counts only directly before the opcode") {
   CHECK(decoded({0x48, 0x66, 0x8B, 0x01}, CodeSize::Bits64).width == 2);
   CHECK_FALSE(decoded({0x41, 0x3E, 0x8B, 0x01}, CodeSize::Bits64).has_rex);
 }
+
+TEST_CASE("An instruction of more than 15 bytes is too long only when 15 bytes are there") {
+  // Seen on a processor: with an inaccessible page after 13 of the bytes it is a page fault.
+  const std::vector<u8> code{0x2E, 0x2E, 0x2E, 0x2E, 0x2E, 0x2E, 0x65, 0x45, 0x0F, 0xAE, 0x24, 0x85, 0xF4, 0x09, 0, 0};
+  Insn insn;
+  CHECK(decode(code, CodeSize::Bits64, insn) == DecodeStatus::TooLong);
+  CHECK(decode({code.data(), 15}, CodeSize::Bits64, insn) == DecodeStatus::TooLong);
+  CHECK(decode({code.data(), 14}, CodeSize::Bits64, insn) == DecodeStatus::Truncated);
+  CHECK(decode({code.data(), 13}, CodeSize::Bits64, insn) == DecodeStatus::Truncated);
+}
