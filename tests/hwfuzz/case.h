@@ -68,7 +68,7 @@ constexpr unsigned kMostPatches = 40;
 /// One run: instructions and the state before them.
 struct Case {
   Registers in;
-  u8 code[8 + 16 * kMostInstructions] = {};  ///< the jump to kExit at the end included
+  u8 code[24 + 16 * kMostInstructions] = {};  ///< the jump to kExit at the end included
   u8 code_size = 0;
   u8 instructions = 0;
   u8 start[kMostInstructions + 1] = {};  ///< where each instruction starts in `code`; last, the jump to kExit

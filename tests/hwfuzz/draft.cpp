@@ -19,6 +19,9 @@ void Draft::prefixes(const Encoding& e) {
   const bool lock = (attr & kLock) && memory_ ? one_in(random_, 4)
                                               : !(attr & kSystem) && !name_.starts_with("ud") && one_in(random_, 100);
   if (lock) byte(0xF0);
+  // Ignored overrides: up to the limit of 15 bytes, and beyond.
+  if (alone_ && !name_.starts_with("ud") && one_in(random_, 100))
+    for (u64 n = random_.below(14); n > 0; n--) byte(0x2E);
   if (opsize_) byte(0x66);
   if (asize_) byte(0x67);
   if (gs_)

@@ -16,6 +16,8 @@ const char* const kNames[16] = {"rax", "rcx", "rdx", "rbx", "rsp", "rbp", "rsi",
                                 "r8",  "r9",  "r10", "r11", "r12", "r13", "r14", "r15"};
 constexpr u32 kShownFlags = kArithmetic | kTF | kDF | kNT | kAC | kID;
 constexpr u16 kX87Summary = 0x80;
+/// Bytes of one instruction in a line: some are longer than a processor takes.
+constexpr std::size_t kLongestCode = 32;
 
 std::string hex(const u8* p, std::size_t n) {
   std::string s;
@@ -181,7 +183,7 @@ bool from_line(std::string_view line, Case& c, Outcome& o) {
         const std::size_t dot = rest.find('.');
         std::size_t size = 0;
         if (c.instructions == kMostInstructions ||
-            !parse_bytes(rest.substr(0, dot), c.code + c.start[c.instructions], 16, size) || size == 0)
+            !parse_bytes(rest.substr(0, dot), c.code + c.start[c.instructions], kLongestCode, size) || size == 0)
           return false;
         c.start[c.instructions + 1u] = static_cast<u8>(c.start[c.instructions] + size);
         c.instructions++;
