@@ -43,6 +43,7 @@ struct TableState {
 /// Which protocol's entry it is.
 enum class EntryKind {
   Linux64,     ///< 64-bit mode, identity-mapped below 4 GiB, RSI = boot_params
+  Linux32,     ///< 32-bit protected mode, paging off, ESI = boot_params
   Pvh,         ///< 32-bit protected mode, paging off, EBX = hvm_start_info
   Multiboot1,  ///< 32-bit protected mode, paging off, EAX = 0x2BADB002, EBX = the information structure
 };
@@ -86,7 +87,7 @@ struct BootInputs {
 
 /// Where a bzImage is entered. The others have one entry each.
 enum class LinuxEntry {
-  Auto,   ///< PVH, with the kernel unpacked on the host, when the kernel has that entry; else its 64-bit entry
+  Auto,   ///< PVH, with the kernel unpacked on the host, when the kernel has that entry; else its 64-bit or only entry
   Pvh,    ///< PVH or an error
   Bits64  ///< the bzImage's 64-bit entry: the guest unpacks itself
 };

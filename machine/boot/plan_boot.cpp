@@ -43,7 +43,9 @@ Result<BootPlan> plan_bzimage(BootInputs inputs, const BootOptions& options) {
   const auto image = parse_bzimage(inputs.kernel.bytes, name);
   if (!image) return tl::make_unexpected(image.error());
   std::string why;
-  if (options.linux_entry != LinuxEntry::Bits64) {
+  if (options.linux_entry == LinuxEntry::Bits64) {
+    if (!image->has_64bit_entry) return fail(ErrorKind::BadFile, name + ": a 32-bit Linux kernel has no 64-bit entry");
+  } else {
     auto plan = plan_bzimage_by_pvh(inputs, *image, options, why);
     if (!plan) return tl::make_unexpected(plan.error());
     if (*plan) return std::move(**plan);
@@ -51,7 +53,7 @@ Result<BootPlan> plan_bzimage(BootInputs inputs, const BootOptions& options) {
       return fail(ErrorKind::BadFile, fmt::format("{}: can't be entered by PVH: {}", name, why));
     }
   }
-  auto plan = plan_linux64(std::move(inputs), *image);
+  auto plan = plan_linux(std::move(inputs), *image);
   if (plan && !why.empty()) plan->description += fmt::format(" ({})", why);
   return plan;
 }

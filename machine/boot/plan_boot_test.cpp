@@ -14,7 +14,9 @@ namespace {
 
 constexpr unsigned kRax = 0;
 constexpr unsigned kRbx = 3;
+constexpr unsigned kRbp = 5;
 constexpr unsigned kRsi = 6;
+constexpr unsigned kRdi = 7;
 
 // The guest's memory after the loads, as far as it was written.
 class Memory {
@@ -193,6 +195,30 @@ TEST_CASE("64-bit entry: the guest finds boot_params, page tables and descriptor
     CHECK(m.at<u64>(params + 0x2D0 + 20 * i + 8) == in.memory.ranges[i].size);
     CHECK(m.at<u32>(params + 0x2D0 + 20 * i + 16) == static_cast<u32>(in.memory.ranges[i].type));
   }
+}
+
+TEST_CASE("32-bit entry: a 32-bit kernel without PVH starts in protected mode with boot_params") {
+  Bytes kernel = make_bzimage({'B', 'Z', 'h', '9', 1, 2, 3, 4, 5, 6});
+  put<u16>(kernel, 0x236, 0);  // xloadflags without XLF_KERNEL_64
+  BootInputs in = inputs_of(kernel);
+  const Bytes initrd = code_like(4096);
+  in.initrd = BootFile{"initrd.img", initrd, {}};
+  const auto plan = plan_boot(in);
+  REQUIRE(plan.has_value());
+  check_no_overlap(*plan);
+  const Memory m(*plan);
+  const EntryState& e = plan->entry;
+  CHECK(e.kind == EntryKind::Linux32);
+  CHECK(e.rip == 0x400000);
+  check_protected_mode(e, m);
+  CHECK(e.cs.selector == 0x10);  // __BOOT_CS
+  for (const SegmentState* s : {&e.ds, &e.es, &e.ss}) CHECK(s->selector == 0x18);
+  for (const unsigned zero : {kRbx, kRbp, kRdi}) CHECK(e.gpr[zero] == 0);
+  const u64 params = e.gpr[kRsi];
+  CHECK(m.at<u32>(params + 0x202) == 0x53726448);
+  CHECK(m.text(m.at<u32>(params + 0x228)) == "console=ttyS0");
+  CHECK(m.holds(m.at<u32>(params + 0x218), initrd));
+  CHECK(error_of(in, entered_by(LinuxEntry::Bits64)) == "vmlinuz: a 32-bit Linux kernel has no 64-bit entry");
 }
 
 TEST_CASE(

@@ -14,8 +14,8 @@ struct PvhLimits {
   u64 command_line = 4095;
 };
 
-/// A bzImage by its 64-bit entry: the guest unpacks itself.
-Result<BootPlan> plan_linux64(BootInputs inputs, const BzImage& image);
+/// A bzImage by its 64-bit entry, or by its 32-bit entry when it has no other: the guest unpacks itself.
+Result<BootPlan> plan_linux(BootInputs inputs, const BzImage& image);
 
 /// An ELF kernel by its PVH note. `elf` is the file, unpacked where it was compressed; inputs.kernel gives only the
 /// name.

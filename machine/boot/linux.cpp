@@ -1,5 +1,6 @@
-// The 64-bit boot protocol of Linux: the bzImage as it is, entered 0x200 past its start with a filled boot_params.
-// Ref: Linux, Documentation/arch/x86/boot.rst, 64-bit Boot Protocol, and zero-page.rst.
+// The 64-bit and 32-bit boot protocols of Linux: the bzImage as it is with a filled boot_params, entered 0x200 past its
+// start in 64-bit mode, or at its start in protected mode when it has no other entry.
+// Ref: Linux, Documentation/arch/x86/boot.rst, 64-bit Boot Protocol and 32-bit Boot Protocol, and zero-page.rst.
 #include <fmt/format.h>
 
 #include <algorithm>
@@ -48,11 +49,8 @@ Result<u64> place_kernel(PlanBuilder& b, const BzImage& image, const std::string
 
 }  // namespace
 
-Result<BootPlan> plan_linux64(BootInputs inputs, const BzImage& image) {
+Result<BootPlan> plan_linux(BootInputs inputs, const BzImage& image) {
   const std::string name = inputs.kernel.name;
-  if (!image.has_64bit_entry) {
-    return fail(ErrorKind::BadFile, name + ": a 32-bit Linux kernel; only 64-bit ones have the entry that is needed");
-  }
   if (auto r = check_command_line(inputs, image.command_line_limit); !r) return tl::make_unexpected(r.error());
   if (inputs.memory.ranges.size() > kE820MaxEntries) {
     return fail(ErrorKind::BadArgument, "the memory map has more than the 128 ranges that Linux takes");
@@ -66,7 +64,8 @@ Result<BootPlan> plan_linux64(BootInputs inputs, const BzImage& image) {
   const auto code = file.slice(image.protected_mode_start, image.protected_mode_size);
   b.load_at(*at, {code.begin(), code.end()});
 
-  if (auto r = b.enter_long_mode(); !r) return tl::make_unexpected(r.error());
+  const bool bits64 = image.has_64bit_entry;
+  if (auto r = bits64 ? b.enter_long_mode() : b.enter_protected_mode(); !r) return tl::make_unexpected(r.error());
 
   ByteWriter params(kPageSize);
   for (u64 i = kHeader; i < image.header_end; i++) params.put<u8>(i, file.at<u8>(i));
@@ -100,11 +99,11 @@ Result<BootPlan> plan_linux64(BootInputs inputs, const BzImage& image) {
   if (!params_at) return tl::make_unexpected(params_at.error());
 
   EntryState& e = b.plan().entry;
-  e.kind = EntryKind::Linux64;
-  e.rip = *at + kEntry64;
+  e.kind = bits64 ? EntryKind::Linux64 : EntryKind::Linux32;
+  e.rip = bits64 ? *at + kEntry64 : *at;
   e.gpr[kRsi] = *params_at;
-  b.plan().description = fmt::format("Linux bzImage (boot protocol {}.{:02}) at 0x{:x}, 64-bit entry",
-                                     image.version >> 8, image.version & 0xFF, *at);
+  b.plan().description = fmt::format("Linux bzImage (boot protocol {}.{:02}) at 0x{:x}, {}-bit entry",
+                                     image.version >> 8, image.version & 0xFF, *at, bits64 ? 64 : 32);
   return std::move(b.plan());
 }
 
