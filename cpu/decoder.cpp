@@ -8,7 +8,20 @@ namespace callgate {
 
 namespace {
 
-void raise_invalid(Cpu&, const Insn&) { raise_plain(Vector::UD, "no instruction has this encoding in this mode"); }
+// An invalid Insn keeps its opcode map's prefix as `imm`.
+constexpr const char* kMapPrefixes[] = {"", "0f ", "0f 38 ", "0f 3a "};
+
+void raise_no_opcode(Cpu&, const Insn& i) {
+  raise_plain(Vector::UD, "no instruction has the opcode {0:t}{1:02x}", kMapPrefixes[i.imm & 3], i.opcode);
+}
+void raise_no_form(Cpu&, const Insn& i) {
+  raise_plain(Vector::UD, "the opcode {0:t}{1:02x} with these prefixes and ModRM {2:02x} is no instruction in this mode",
+              kMapPrefixes[i.imm & 3], i.opcode, i.modrm);
+}
+void raise_not_lockable(Cpu&, const Insn& i) {
+  raise_plain(Vector::UD, "LOCK before the opcode {0:t}{1:02x}, ModRM {2:02x}, which doesn't take it",
+              kMapPrefixes[i.imm & 3], i.opcode, i.modrm);
+}
 void raise_too_long(Cpu&, const Insn&) { raise(Vector::GP, 0, "an instruction of more than 15 bytes"); }
 
 /// The bytes, read one by one; remembers running out.
@@ -177,9 +190,12 @@ void read_immediate(Reader& r, ImmKind kind, Insn& out) {
   }
 }
 
-DecodeStatus invalid(Insn& out, unsigned length) {
-  out.exec = raise_invalid;
+DecodeStatus invalid(Insn& out, ExecFn raise, u8 map, u8 opcode, u8 modrm, unsigned length) {
+  out.exec = raise;
   out.row = nullptr;
+  out.imm = map;
+  out.opcode = opcode;
+  out.modrm = modrm;
   out.length = static_cast<u8>(length < kMaxInsnLength ? length : kMaxInsnLength);
   out.ends_block = true;
   return DecodeStatus::Invalid;
@@ -217,7 +233,7 @@ DecodeStatus decode(std::span<const u8> bytes, CodeSize size, Insn& out) {
   if (r.overrun()) return ran_out();
 
   const auto& candidates = opcode_maps()[map][opcode];
-  if (candidates.empty()) return invalid(out, r.position());
+  if (candidates.empty()) return invalid(out, raise_no_opcode, map, opcode, 0, r.position());
   bool needs_modrm = false;
   for (const Encoding& e : candidates)
     needs_modrm |= e.has_modrm && !(e.row->attributes & (size == CodeSize::Bits64 ? kNo64 : kOnly64));
@@ -227,7 +243,7 @@ DecodeStatus decode(std::span<const u8> bytes, CodeSize size, Insn& out) {
     if (r.overrun()) return ran_out();
   }
   const Encoding* e = match(map, opcode, modrm, size, p);
-  if (e == nullptr) return invalid(out, r.position());
+  if (e == nullptr) return invalid(out, raise_no_form, map, opcode, modrm, r.position());
   if (needs_modrm && !e->has_modrm) r.back();
 
   const Row& row = *e->row;
@@ -270,10 +286,11 @@ DecodeStatus decode(std::span<const u8> bytes, CodeSize size, Insn& out) {
   else if (e->imm2 == ImmKind::Word) out.imm2 = static_cast<u16>(r.value(2));
 
   if (r.overrun() || r.position() > kMaxInsnLength) return ran_out();
-  if (p.lock && !((row.attributes & kLock) && out.is_memory)) return invalid(out, r.position());
+  if (p.lock && !((row.attributes & kLock) && out.is_memory))
+    return invalid(out, raise_not_lockable, map, opcode, modrm, r.position());
   const unsigned by_width = out.width == 2 ? 0 : out.width == 4 ? 1 : 2;
   out.exec = row.handlers.exec[by_width][out.is_memory];
-  if (out.exec == nullptr) return invalid(out, r.position());
+  if (out.exec == nullptr) return invalid(out, raise_no_form, map, opcode, modrm, r.position());
   out.length = static_cast<u8>(r.position());
   return DecodeStatus::Ok;
 }

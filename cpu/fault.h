@@ -1,6 +1,7 @@
 // A guest fault as a value, with the reason in words. Nothing here knows how it is delivered.
 #pragma once
 
+#include <cstdint>
 #include <string>
 
 #include "base/types.h"
@@ -13,8 +14,9 @@ enum class Vector : u8 {
   PF = 14, MF = 16, AC = 17, MC = 18, XM = 19,
 };
 
-/// Why an architectural check failed: a format string of fmt's with up to three numbers, put together only when shown.
-/// "data segment {0:#x} has DPL {1} < CPL {2}"
+/// Why an architectural check failed: a format string of fmt's with up to three arguments, put together only when shown.
+/// "data segment {0:#x} has DPL {1} < CPL {2}". Arguments are numbers, shown by fmt's own presentations or by three more:
+/// {0:v} an exception's name, {0:r} a segment register's, {0:t} a text (const char*, of static life).
 struct Reason {
   const char* format = "";
   u64 args[3] = {};
@@ -27,7 +29,9 @@ struct Fault {
   bool has_error_code = false;
   u32 error_code = 0;
   u64 address = 0;  ///< #PF: the linear address (for CR2)
-  Reason reason;
+  Reason reason;    ///< #PF: a text of the page walk's, with the entry that decided and its level as arguments
+  /// The reason in words; for a page fault with the entry that decided.
+  std::string sentence() const;
 };
 
 /// True for the vectors that push an error code.
@@ -43,15 +47,22 @@ const char* name_of(Vector vector);
 /// instruction, caught by the engine's loop, before anything of the instruction was committed.
 [[noreturn]] void raise(const Fault& fault);
 
+/// An argument of a reason.
+inline u64 reason_argument(const char* text) { return reinterpret_cast<std::uintptr_t>(text); }
+template <class T>
+constexpr u64 reason_argument(T number) {
+  return static_cast<u64>(number);
+}
+
 /// Raises a fault with an error code (#TS, #NP, #SS, #GP, #AC).
 template <class... Args>
 [[noreturn]] void raise(Vector vector, u32 error_code, const char* reason, Args... args) {
-  raise(Fault{vector, true, error_code, 0, Reason{reason, {static_cast<u64>(args)...}}});
+  raise(Fault{vector, true, error_code, 0, Reason{reason, {reason_argument(args)...}}});
 }
 /// Raises a fault without an error code (#UD, #NM, #DE, ...).
 template <class... Args>
 [[noreturn]] void raise_plain(Vector vector, const char* reason, Args... args) {
-  raise(Fault{vector, false, 0, 0, Reason{reason, {static_cast<u64>(args)...}}});
+  raise(Fault{vector, false, 0, 0, Reason{reason, {reason_argument(args)...}}});
 }
 
 }  // namespace callgate

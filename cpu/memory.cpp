@@ -19,10 +19,13 @@ namespace {
 u64 Cpu::linear_checked(SegReg seg, u64 offset, unsigned size, Access access) {
   if (long64_) return offset + fast_base_[seg];
   const Segment& d = s.seg[seg];
-  if (d.unusable()) raise_segment(seg, "memory access through segment register {0} that holds a null selector", seg);
+  if (d.unusable()) raise_segment(seg, "memory access through {0:r}, which holds a null selector", seg);
   if (protected_mode() && !v86()) {
     if (access == Access::Write && !d.writable())
-      raise_segment(seg, d.is_code() ? "write through the code segment {0:#x}" : "write through the read-only data segment {0:#x}", d.selector);
+      raise_segment(seg,
+                    d.is_code() ? "write through the code segment {0:#x}"
+                                : "write through the read-only data segment {0:#x}",
+                    d.selector);
     if (access == Access::Read && !d.readable())
       raise_segment(seg, "read through the execute-only code segment {0:#x}", d.selector);
   }
@@ -30,7 +33,8 @@ u64 Cpu::linear_checked(SegReg seg, u64 offset, unsigned size, Access access) {
   if (d.expand_down()) {
     const u64 top = d.big() ? 0xFFFFFFFF : 0xFFFF;
     if (offset <= d.limit || last > top)
-      raise_segment(seg, "offset {0:#x} outside the expand-down segment {1:#x} with limit {2:#x}", offset, d.selector, d.limit);
+      raise_segment(seg, "offset {0:#x} outside the expand-down segment {1:#x} with limit {2:#x}", offset, d.selector,
+                    d.limit);
   } else if (last > d.limit) {
     // A flat segment lets an access wrap around 4 GiB.
     if (!(d.limit == 0xFFFFFFFF && offset <= 0xFFFFFFFF))

@@ -119,11 +119,11 @@ void require_avx(Cpu& c);
 void enter_mmx(Cpu& c);
 
 template <u32 Attributes>
-inline void check_attributes(Cpu& c) {
+inline void check_attributes(Cpu& c, const Insn& i) {
   if constexpr (Attributes & kNoReal)
-    if (c.real_or_v86()) raise_plain(Vector::UD, "not recognised in real-address or virtual-8086 mode");
+    if (c.real_or_v86()) raise_plain(Vector::UD, "{0:t} in real-address or virtual-8086 mode", i.row->name);
   if constexpr (Attributes & kCpl0)
-    if (c.cpl() != 0) raise(Vector::GP, 0, "a privileged instruction at CPL {0}", c.cpl());
+    if (c.cpl() != 0) raise(Vector::GP, 0, "{0:t} at CPL {1}", i.row->name, c.cpl());
   if constexpr (Attributes & kSse) require_sse(c);
   if constexpr (Attributes & kMmx) require_mmx(c);
   if constexpr (Attributes & kX87) require_x87(c);
@@ -438,7 +438,7 @@ class ValueBuilder {
 
 template <class Semantic, FixedString Operands, u32 Attributes, unsigned W, bool Memory>
 void execute(Cpu& c, const Insn& i) {
-  check_attributes<Attributes>(c);
+  check_attributes<Attributes>(c, i);
   ValueBuilder<Operands, W, Memory> b(c, i);
   Semantic{}(b);
   if constexpr (Attributes & kMmx) enter_mmx(c);
@@ -446,7 +446,7 @@ void execute(Cpu& c, const Insn& i) {
 
 template <u32 Attributes, ExecFn Helper>
 void execute_helper(Cpu& c, const Insn& i) {
-  check_attributes<Attributes>(c);
+  check_attributes<Attributes>(c, i);
   Helper(c, i);
 }
 

@@ -74,7 +74,7 @@ std::string fault_report(Processor& p) {
       out += fmt::format("  count {}: {}{} at {:#06x}:{:#x}{}: {}\n", f.retired, name_of(f.fault.vector),
                          f.fault.has_error_code ? fmt::format("({:#x})", f.fault.error_code) : "", f.cs, f.rip,
                          f.fault.vector == Vector::PF ? fmt::format(", address {:#x}", f.fault.address) : "",
-                         f.fault.reason.text());
+                         f.fault.sentence());
   }
   out += describe_registers(c.s);
   out += "The last instructions, the one that faulted at the end:\n";

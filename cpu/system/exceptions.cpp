@@ -40,10 +40,7 @@ Second combine(Vector first, Vector second) {
 
 void shut_down(Cpu& c) {
   c.s.activity = Activity::Shutdown;
-  if (c.log.on(LogChannel::Faults)) {
-    c.log.line(LogChannel::Faults, "triple fault: the processor shuts down after");
-    for (const FaultRecord& r : c.recent_faults()) c.log.line(LogChannel::Faults, "  {}", describe(r));
-  }
+  c.log.line(LogChannel::Faults, "triple fault: the processor shuts down");
   c.request_attention();
   c.platform.shutdown();
 }
@@ -55,7 +52,7 @@ std::string describe(const FaultRecord& r) {
   std::string what = name_of(f.vector);
   if (f.has_error_code) what += fmt::format("({:#x})", f.error_code);
   if (f.vector == Vector::PF) what += fmt::format(" for {:#x}", f.address);
-  return fmt::format("{} at {:#x}:{:#x} (count {}): {}", what, r.cs, r.rip, r.retired, f.reason.text());
+  return fmt::format("{} at {:#x}:{:#x} (count {}): {}", what, r.cs, r.rip, r.retired, f.sentence());
 }
 
 void Cpu::record_fault(const Fault& fault) {
@@ -96,7 +93,7 @@ void Cpu::deliver_fault(const Fault& original) {
           if (second.vector == Vector::PF) s.cr2 = second.address;
           const u64 first = static_cast<u64>(fault.vector);
           fault = Fault{Vector::DF, true, 0, 0,
-                        Reason{"delivering vector {0} met vector {1} (error code {2:#x})",
+                        Reason{"{1:v}({2:#x}) while {0:v} was delivered",
                                {first, static_cast<u64>(second.vector), second.error_code}}};
           break;
         }

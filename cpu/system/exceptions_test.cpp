@@ -132,13 +132,12 @@ TEST_CASE("a triple fault shuts the processor down, and its chain is told in wor
   CHECK(describe(faults[0]) == "#GP(0x10) at 0x1b:0x8000 (count 0): data segment 0x10 has DPL 0 < CPL 3");
   CHECK(describe(faults[1]) == "#NP(0x6b) at 0x1b:0x8000 (count 0): IDT entry 0xd is not present");
   CHECK(describe(faults[2]) ==
-        "#DF(0x0) at 0x1b:0x8000 (count 0): delivering vector 13 met vector 11 (error code 0x6b)");
+        "#DF(0x0) at 0x1b:0x8000 (count 0): #NP(0x6b) while #GP was delivered");
   CHECK(describe(faults[3]) ==
         "#GP(0x11) at 0x1b:0x8000 (count 0): IDT entry 0x8 names 0x10, which is no code segment");
-  REQUIRE(lines.size() == 9);
-  CHECK(lines[0] == describe(faults[0]));
-  CHECK(lines[4] == "triple fault: the processor shuts down after");
-  CHECK(lines[8] == "  " + describe(faults[3]));
+  REQUIRE(lines.size() == 5);
+  for (unsigned n = 0; n < 4; n++) CHECK(lines[n] == describe(faults[n]));
+  CHECK(lines[4] == "triple fault: the processor shuts down");
 }
 
 TEST_CASE("only the last eight faults are remembered") {

@@ -26,14 +26,14 @@ void set_flat(Cpu& c, u16 cs, u16 ss, unsigned dpl, Code code) {
 }
 
 void check_syscall_mode(Cpu& c) {
-  if (!c.bits64()) raise_plain(Vector::UD, "SYSCALL and SYSRET exist in 64-bit mode only");
-  if (!(c.s.msr.efer & kEferSce)) raise_plain(Vector::UD, "SYSCALL and SYSRET with EFER.SCE clear");
+  if (!c.bits64()) raise_plain(Vector::UD, "SYSCALL or SYSRET outside 64-bit mode");
+  if (!(c.s.msr.efer & kEferSce)) raise_plain(Vector::UD, "SYSCALL or SYSRET with EFER.SCE clear");
 }
 
 u16 sysenter_selector(Cpu& c) {
-  if (!c.protected_mode()) raise(Vector::GP, 0, "SYSENTER and SYSEXIT in real-address mode");
+  if (!c.protected_mode()) raise(Vector::GP, 0, "SYSENTER or SYSEXIT in real-address mode");
   const u16 cs = static_cast<u16>(c.s.msr.sysenter_cs);
-  if (is_null(cs)) raise(Vector::GP, 0, "SYSENTER and SYSEXIT with a null IA32_SYSENTER_CS");
+  if (is_null(cs)) raise(Vector::GP, 0, "SYSENTER or SYSEXIT with a null IA32_SYSENTER_CS");
   return cs;
 }
 

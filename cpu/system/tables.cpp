@@ -14,7 +14,7 @@ TableRegister load_table(Cpu& c, const Insn& i, const char* name) {
   if (wide) {
     r.base = load_as<u64>(image + 2);
     if (!is_canonical(r.base))
-      raise(Vector::GP, 0, "{0:c}DTR := a base of {1:#x} that is not canonical", *name, r.base);
+      raise(Vector::GP, 0, "{0:t}DTR := a base of {1:#x} that is not canonical", name, r.base);
   } else if (i.width == 2) {
     r.base &= 0xFFFFFF;
   }
@@ -24,7 +24,7 @@ TableRegister load_table(Cpu& c, const Insn& i, const char* name) {
 /// DEVIATION: with a 16-bit operand size the manual has the base's byte 3 stored as zero; processors since the 386
 /// store all 32 bits, and so do we.
 void store_table(Cpu& c, const Insn& i, const TableRegister& r, const char* name) {
-  if ((c.s.cr4 & kCr4Umip) && c.cpl() != 0) raise(Vector::GP, 0, "S{0:c}DT at CPL {1} with CR4.UMIP", *name, c.cpl());
+  if ((c.s.cr4 & kCr4Umip) && c.cpl() != 0) raise(Vector::GP, 0, "S{0:t}DT at CPL {1} with CR4.UMIP", name, c.cpl());
   u8 image[10];
   store_as<u16>(image, r.limit);
   store_as<u64>(image + 2, r.base);
