@@ -13,6 +13,7 @@ scripts/build.sh
 for flavour in cloud amd64; do
   scripts/fetch-kernel.sh "$flavour" >/dev/null || echo "test.sh: no $flavour kernel; the tests that boot it are skipped"
 done
+scripts/build-selftests.sh >/dev/null || echo "test.sh: Linux's selftests could not be built; they are skipped"
 scripts/make-initrd.sh cache/demo-initrd.img || echo "test.sh: no initrd; the tests that boot are skipped"
 [ ! -d cache/kernels ] || export CALLGATE_TEST_KERNEL_DIR=$PWD/cache/kernels
 

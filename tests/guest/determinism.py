@@ -1,0 +1,71 @@
+#!/usr/bin/env python3
+"""Every run is deterministic: the cloud kernel's boot has the same state at the same counts, run after run, on a loaded host,
+however often one looks, whether halted time is waited for or skipped, and with a log of every fault."""
+import os
+import pathlib
+import subprocess
+import tempfile
+import unittest
+
+from guest import HERE, command, hashes, initrd, kernel, run
+
+EVERY = 10_000_000
+BUSY = "while True: pass"
+
+
+class Load:
+    """More busy processes than the host has processors."""
+
+    def __enter__(self):
+        self.processes = [subprocess.Popen(["python3", "-c", BUSY]) for _ in range(1 + (os.cpu_count() or 1))]
+
+    def __exit__(self, *_):
+        for process in self.processes:
+            process.kill()
+            process.wait()
+
+
+class Determinism(unittest.TestCase):
+    @classmethod
+    def setUpClass(cls):
+        folder = tempfile.TemporaryDirectory(prefix="callgate-determinism-")
+        cls.addClassCleanup(folder.cleanup)
+        cls.at = pathlib.Path(folder.name)
+        cls.image = initrd(cls.at / "initrd.img", HERE / "determinism.script")
+        cls.first, cls.console = cls.boot(EVERY, "--idle", "skip")
+
+    @classmethod
+    def boot(cls, every, *options):
+        done = run(command(kernel("cloud"), cls.image, "--hash-every", every, *options), timeout=500)
+        if done.returncode != 0:
+            raise AssertionError(f"the boot ended with status {done.returncode}: {done.stdout[-1500:]}{done.stderr[-1500:]}")
+        return hashes(done.stderr), done.stdout
+
+    def agree(self, other, console):
+        common = [count for count in self.first if count in other]
+        different = [count for count in common if self.first[count] != other[count]]
+        self.assertEqual(different, [])
+        # The last hash is of the power-off, at whatever count that came.
+        self.assertEqual(max(self.first), max(other))
+        self.assertEqual(console, self.console)
+        return common
+
+    def test_the_boot_was_looked_at_all_along(self):
+        counts = sorted(self.first)
+        self.assertGreater(len(counts), 50)
+        self.assertEqual(counts[:-1], [EVERY * (i + 1) for i in range(len(counts) - 1)])
+        self.assertEqual(len(set(self.first.values())), len(counts))
+
+    def test_a_second_run_on_a_loaded_host(self):
+        with Load():
+            other = self.boot(EVERY, "--idle", "skip")
+        self.assertEqual(self.agree(*other), sorted(self.first))
+
+    def test_another_interval_a_log_of_every_fault_and_idle_time_waited_for(self):
+        other = self.boot(2 * EVERY + EVERY // 2, "--idle", "wait", "--log", "faults,interrupts", "--log-file", self.at / "log")
+        self.assertGreater(len(self.agree(*other)), len(self.first) // 5 - 2)
+        self.assertGreater((self.at / "log").stat().st_size, 10000)
+
+
+if __name__ == "__main__":
+    unittest.main()
