@@ -203,10 +203,12 @@ void Draft::add(const Encoding& e) {
       if (memory_) {
         memory_operand(e, reg & 7);
       } else {
-        const unsigned rm = operand_register() & (has_rex_ ? 15 : 7);
+        unsigned rm = operand_register() & (has_rex_ ? 15 : 7);
+        // A selector must be one that both descriptor tables agree on: not RSP's.
+        if (wants_selector(row) && pinned(rm)) rm = RCX;
         rex_ = static_cast<u8>((rex_ & 0xE) | rm >> 3);
         byte(0xC0 | (reg & 7) << 3 | (rm & 7));
-        if (wants_selector(row) && !pinned(rm)) set(rm, (c_.in.gpr[rm] & ~u64{0xFFFF}) | selector());
+        if (wants_selector(row)) set(rm, (c_.in.gpr[rm] & ~u64{0xFFFF}) | selector());
         if (one_of(name_, {"jmp", "call"}) && row.operands[0] == 'E' && !one_in(random_, 6) && rm != RSP)
           fixups_.push_back({Fixup::Register, c_.instructions, rm});
       }
@@ -216,8 +218,9 @@ void Draft::add(const Encoding& e) {
   immediate(e, e.imm);
   if (e.imm2 != ImmKind::None) immediate(e, e.imm2);
 
-  const bool conditional = row.flags.read != 0;
-  if (!conditional) undefined_flags_ &= ~row.flags.written;
+  // What may be jumped over, or may keep the flags, defines none.
+  if (row.flags.read == 0 && !branched_) undefined_flags_ &= ~row.flags.written;
+  branched_ |= (row.attributes & kBranch) != 0;
   undefined_flags_ |= row.flags.undefined;
   c_.start[++c_.instructions] = static_cast<u8>(at_);
 }

@@ -91,6 +91,7 @@ class Draft {
   const bool alone_;
   u32 pinned_ = 0;
   u32 undefined_flags_ = 0;
+  bool branched_ = false;  ///< an instruction so far may jump
   unsigned at_ = 0;
   std::vector<Fixup> fixups_;
   // Of the instruction being made:

@@ -107,6 +107,9 @@ void forgive_environment(const Insn& i, const Case& c, const Outcome& host, Outc
 // --- the table ----------------------------------------------------------------------------------------------------
 
 const Quirk kQuirks[] = {
+    {"exit-page", "the page where runs end has an address of the child process in it",
+     [](Cpu& cpu, const Insn& i) { return i.is_memory && effective_address(cpu, i) - (kExit - 512) < 512 + 16; },
+     forgive_everything},
     {"prefetch-register", "0F 0D with a register is #UD on AMD and a hint on Intel",
      [](Cpu&, const Insn& i) { return i.opcode == 0x0D && !i.is_memory && is(i, "prefetch", "prefetchw"); },
      forgive_everything},
@@ -169,7 +172,7 @@ const Quirk kQuirks[] = {
     {"effective-address", "AMD wants the effective address canonical too, not only the linear address",
      [](Cpu&, const Insn& i) { return i.seg == GS; },
      [](const Insn& i, const Case& c, const Outcome& host, Outcome& ours) {
-       if (host.vector == 13 && ours.vector == 14 && !is_canonical(operand_address(i, c) - kGsBase)) ours = host;
+       if (host.vector == 13 && memory_fault(ours) && !is_canonical(operand_address(i, c) - kGsBase)) ours = host;
      }},
     {"mmx-transition", "whether an instruction that raises #XM has gone over to MMX before differs between vendors",
      [](Cpu&, const Insn& i) { return (i.row->attributes & (kSse | kMmx)) == (kSse | kMmx); },
