@@ -5,6 +5,7 @@
 #include <cstdlib>
 #include <cstring>
 #include <string>
+#include <string_view>
 
 #include "cpu/table/table.h"
 #include "cpu/value_builder.h"
@@ -104,9 +105,30 @@ void forgive_environment(const Insn& i, const Case& c, const Outcome& host, Outc
   if (!(c.in.fx.status & 0x80)) forgive_memory(operand_address(i, c) + 3 * word, 4 * word, host, ours);
 }
 
+/// A selector of a descriptor that Linux has and our table hasn't: its 32-bit code segments, the TSS, the LDT, those
+/// for thread-local storage and the one with the processor's number.
+bool is_linux_selector(Cpu& cpu, const Insn& i) {
+  u16 selector = static_cast<u16>(cpu.s.gpr[i.rm]);
+  if (i.is_memory) {
+    try {
+      selector = cpu.load<u16>(static_cast<SegReg>(i.seg), effective_address(cpu, i));
+    } catch (const Fault&) {
+      return false;
+    }
+  }
+  const unsigned index = selector >> 3;
+  return (selector & 4) == 0 && (index == 1 || index == 4 || (index >= 7 && index < 16));
+}
+
 // --- the table ----------------------------------------------------------------------------------------------------
 
 const Quirk kQuirks[] = {
+    {"linux-selector", "the host's descriptor table has more segments than ours",
+     [](Cpu& cpu, const Insn& i) {
+       const bool selects = is(i, "lar", "lsl", "verr", "verw") || std::string_view(i.row->operands) == "Sw,Ew";
+       return selects && is_linux_selector(cpu, i);
+     },
+     forgive_everything},
     {"exit-page", "the page where runs end has an address of the child process in it",
      [](Cpu& cpu, const Insn& i) { return i.is_memory && effective_address(cpu, i) - (kExit - 512) < 512 + 16; },
      forgive_everything},
@@ -172,7 +194,9 @@ const Quirk kQuirks[] = {
     {"effective-address", "AMD wants the effective address canonical too, not only the linear address",
      [](Cpu&, const Insn& i) { return i.seg == GS; },
      [](const Insn& i, const Case& c, const Outcome& host, Outcome& ours) {
-       if (host.vector == 13 && memory_fault(ours) && !is_canonical(operand_address(i, c) - kGsBase)) ours = host;
+       if (host.vector == 13 && memory_fault(ours) &&
+           (!is_canonical(operand_address(i, c) - kGsBase) || is(i, "bt", "bts", "btr", "btc")))
+         ours = host;
      }},
     {"mmx-transition", "whether an instruction that raises #XM has gone over to MMX before differs between vendors",
      [](Cpu&, const Insn& i) { return (i.row->attributes & (kSse | kMmx)) == (kSse | kMmx); },
