@@ -2,8 +2,11 @@
 
 #include <fmt/format.h>
 
+#include "cpu/decoder.h"
 #include "cpu/interpreter.h"
+#include "cpu/system/exceptions.h"
 #include "machine/disassembler.h"
+#include "machine/mapped_memory.h"
 
 namespace callgate {
 
@@ -19,24 +22,13 @@ std::string describe_segment(const char* name, const Segment& s) {
                      s.unusable() ? "" : fmt::format(" dpl {}", s.dpl()));
 }
 
-/// The bytes at a linear address as the page tables stand now; fewer than asked when a page is missing.
-std::vector<u8> peek(Cpu& c, u64 linear, unsigned size) {
-  std::vector<u8> out;
-  while (size-- != 0) {
-    if (c.bits64() && !is_canonical(linear)) break;
-    const Walk w = probe(c.memory, c.tlb.mode(), linear);
-    if (!w.ok) break;
-    const PhysicalPage page = c.memory.page(w.physical);
-    if (page.host == nullptr) break;
-    out.push_back(page.host[w.physical & kPageMask]);
-    linear++;
-    if (!c.bits64()) linear &= 0xFFFFFFFF;
-  }
-  return out;
-}
-
 std::string describe_instruction(Cpu& c, u64 rip) {
-  const auto bytes = peek(c, code_linear(c, rip), 15);
+  std::vector<u8> bytes;  // fewer where a page is missing
+  while (bytes.size() < kMaxInsnLength) {
+    const u8* byte = mapped_byte(c, code_linear(c, rip + bytes.size()));
+    if (byte == nullptr) break;
+    bytes.push_back(*byte);
+  }
   if (bytes.empty()) return fmt::format("    {:#018x}  (no memory is mapped here)\n", rip);
   const Disassembly d = disassemble(bytes, rip, c.code_size());
   std::string hex;
@@ -70,11 +62,7 @@ std::string fault_report(Processor& p) {
   const auto faults = c.recent_faults();
   if (!faults.empty()) {
     out += fmt::format("The last faults of processor {}, oldest first:\n", c.index);
-    for (const FaultRecord& f : faults)
-      out += fmt::format("  count {}: {}{} at {:#06x}:{:#x}{}: {}\n", f.retired, name_of(f.fault.vector),
-                         f.fault.has_error_code ? fmt::format("({:#x})", f.fault.error_code) : "", f.cs, f.rip,
-                         f.fault.vector == Vector::PF ? fmt::format(", address {:#x}", f.fault.address) : "",
-                         f.fault.sentence());
+    for (const FaultRecord& fault : faults) out += "  " + describe(fault) + "\n";
   }
   out += describe_registers(c.s);
   out += "The last instructions, the one that faulted at the end:\n";

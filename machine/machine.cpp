@@ -10,6 +10,7 @@
 #include "machine/boot/files.h"
 #include "machine/fault_report.h"
 #include "machine/journal.h"
+#include "machine/mapped_memory.h"
 #include "machine/start_state.h"
 
 namespace callgate {
@@ -62,14 +63,13 @@ struct Machine::Impl {
     for (const auto& p : board.processors) sum += p->cpu.s.retired;
     return sum;
   }
-  bool running(const Processor& p) const { return p.cpu.s.activity == Activity::Running; }
   /// True when the processor has something to do now.
-  bool ready(Processor& p) { return running(p) || p.cpu.event_ready(); }
+  bool ready(Processor& p) { return p.cpu.s.activity == Activity::Running || p.cpu.event_ready(); }
 
   void deliver_input();
   void run_slice(u64 most);
-  bool run_round(u64 until_count);
-  bool end_round(u64 time);
+  void run_round(u64 until_count);
+  void end_round(u64 time);
   void sync(StateIo& io) {
     board.sync(io);
     round.sync(io, static_cast<u32>(board.processors.size()));
@@ -111,28 +111,27 @@ void Machine::Impl::run_slice(u64 most) {
   round.reached = board.clock.processor_now();
 }
 
-// Runs the round on. False: something ended the run in the middle of it.
-bool Machine::Impl::run_round(u64 until_count) {
+// Runs the round on. Where something ends the run in the middle of it, the round stays active.
+void Machine::Impl::run_round(u64 until_count) {
   const u32 processors = static_cast<u32>(board.processors.size());
   for (; round.processor < processors; round.processor++, round.reached = round.start) {
     Processor& p = *board.processors[round.processor];
     while (ready(p) && round.reached < round.end) {
       const u64 done = count();
-      if (done >= until_count) return false;
+      if (done >= until_count) return;
       const u64 before = p.cpu.s.retired;
       run_slice(until_count - done);
       if (processors == 1) return end_round(round.reached);
-      if (board.power.any || p.was_shut_down) return false;
+      if (board.power.any || p.was_shut_down) return;
       if (p.cpu.s.retired == before) break;  // it halted at once
     }
   }
-  return end_round(round.end);
+  end_round(round.end);
 }
 
-bool Machine::Impl::end_round(u64 time) {
+void Machine::Impl::end_round(u64 time) {
   board.clock.set(time);
   round = {};
-  return true;
 }
 
 std::optional<Stop> Machine::Impl::handle_power() {
@@ -188,6 +187,8 @@ std::optional<Stop> Machine::Impl::start_round(const RunLimits& limits) {
     idle_reported = false;
     idle_skips++;
     board.clock.set(next);
+    // Timers that wake nobody may go on for ever.
+    if (stop_requested.exchange(false)) return Stop{StopReason::Requested};
   }
 }
 
@@ -281,12 +282,9 @@ bool Machine::write_physical(u64 address, std::span<const u8> data) {
 bool Machine::read_linear(unsigned cpu, u64 address, std::span<u8> out) {
   const Cpu& c = impl_->board.processors.at(cpu)->cpu;
   for (u8& byte : out) {
-    if (c.long_mode() ? !is_canonical(address) : address > 0xFFFFFFFF) return false;
-    const Walk w = probe(c.memory, c.tlb.mode(), address++);
-    if (!w.ok) return false;
-    const PhysicalPage page = c.memory.page(w.physical);
-    if (page.host == nullptr) return false;
-    byte = page.host[w.physical & kPageMask];
+    const u8* host = mapped_byte(c, address++);
+    if (host == nullptr) return false;
+    byte = *host;
   }
   return true;
 }

@@ -2,7 +2,9 @@
 
 #include <doctest/doctest.h>
 
+#include <chrono>
 #include <string>
+#include <thread>
 
 using namespace callgate;
 
@@ -177,6 +179,20 @@ TEST_CASE("a damaged saved state is refused with a sentence") {
 TEST_CASE("a halted processor with interrupts off ends the run") {
   auto m = machine_with({0xFA, 0xF4});  // cli; hlt
   CHECK(m->run().reason == StopReason::Halted);
+}
+
+TEST_CASE("a run that only skips halted time can still be stopped from outside") {
+  // The 8254 ticks, but the 8259 lets nothing through: sti; hlt waits for ever.
+  auto m = machine_with({0xB0, 0xFF, 0xE6, 0x21,              // mov al, 0xff; out 0x21, al
+                         0xB0, 0x34, 0xE6, 0x43,              // mov al, 0x34; out 0x43, al: counter 0, mode 2
+                         0xB0, 0x00, 0xE6, 0x40, 0xE6, 0x40,  // count 65536
+                         0xFB, 0xF4});                        // sti; hlt
+  std::thread stopper([&] {
+    std::this_thread::sleep_for(std::chrono::milliseconds(100));
+    m->request_stop();
+  });
+  CHECK(m->run().reason == StopReason::Requested);
+  stopper.join();
 }
 
 TEST_CASE("a triple fault ends the run, and the report tells the chain") {
