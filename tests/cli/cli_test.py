@@ -43,7 +43,7 @@ class Endings(unittest.TestCase):
     def test_a_triple_fault_is_told_with_its_whole_chain(self):
         run = callgate("run", "--kernel", guests["triple_fault"])
         self.assertEqual(run.returncode, TRIPLE_FAULT)
-        chain = [re.sub(r"^ *count \d+: ", "", line) for line in run.stderr.splitlines() if re.match(r" *count \d+: ", line)]
+        chain = [line.strip() for line in run.stderr.splitlines() if re.match(r" *#[A-Z]+.* \(count \d+\): ", line)]
         # First the reason that matters, then why no handler ran: error codes are selector or vector * 8 + IDT + EXT.
         self.assertEqual([line.split(" ")[0] for line in chain], ["#GP(0x28)", "#GP(0x6b)", "#DF(0x0)", "#GP(0x43)"])
         self.assertIn("data segment 0x28 has DPL 0 < CPL 3", chain[0])
