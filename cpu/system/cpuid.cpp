@@ -44,6 +44,8 @@ constexpr Feature kFeatures[] = {
     {"fxsr", 1, kEdx, 24},
     {"sse", 1, kEdx, 25},
     {"sse2", 1, kEdx, 26},
+    {"pni", 1, kEcx, 0},  // SSE3: Prescott's new instructions
+    {"ssse3", 1, kEcx, 9},
     {"cx16", 1, kEcx, 13},
     {"pcid", 1, kEcx, 17},
     {"x2apic", 1, kEcx, 21},

@@ -52,14 +52,12 @@ TEST_CASE("CPUID beyond the last leaf answers like the last basic one") {
   CHECK(leaf(0x40000000).eax == last.eax);
 }
 
-TEST_CASE("CPUID claims x86-64-v1 and no instruction set beyond it") {
+TEST_CASE("CPUID claims x86-64-v1") {
   const CpuidLeaf one = leaf(1), extended = leaf(0x80000001);
   constexpr u32 kV1 = 1u << 0 | 1u << 8 | 1u << 15 | 1u << 23 | 1u << 24 | 1u << 25 | 1u << 26;  // FPU to SSE2
   CHECK((one.edx & kV1) == kV1);
-  CHECK((extended.edx & (1u << 11 | 1u << 29)) == (1u << 11 | 1u << 29));                   // SYSCALL, LM
-  CHECK((one.ecx & (1u << 0 | 1u << 9 | 1u << 19 | 1u << 20 | 1u << 23 | 1u << 28)) == 0);  // SSE3 to POPCNT, AVX
-  CHECK((one.ecx & 1u << 31) == 0);                                                         // not a hypervisor's guest
-  CHECK((leaf(7).ebx & (1u << 3 | 1u << 5 | 1u << 8)) == 0);                                // BMI, AVX2
+  CHECK((extended.edx & (1u << 11 | 1u << 29)) == (1u << 11 | 1u << 29));  // SYSCALL, LM
+  CHECK((one.ecx & 1u << 31) == 0);                                        // not a hypervisor's guest
 }
 
 TEST_CASE("every row's feature is one that the model has") {

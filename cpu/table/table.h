@@ -15,9 +15,11 @@ std::span<const Row> bit_rows();           // shifts, rotates, bt*, bsf/bsr, bsw
 std::span<const Row> branch_rows();        // near jumps, calls, returns, loops
 std::span<const Row> data_rows();          // mov, movzx, xchg, cmov, push, pop, lea, flags, cbw, cmpxchg, xadd, nop
 std::span<const Row> mmx_rows();
+std::span<const Row> sse3_rows();          // SSE3 but for FISTTP (x87)
 std::span<const Row> sse_float_rows();     // SSE and SSE2 floating point
 std::span<const Row> sse_integer_rows();   // SSE and SSE2 integer
 std::span<const Row> sse_move_rows();      // SSE and SSE2 moves, shuffles, conversions between files, cache control
+std::span<const Row> ssse3_rows();
 std::span<const Row> fpu_state_rows();     // fxsave, fxrstor, xsave, ldmxcsr, emms...
 std::span<const Row> string_rows();        // movs, stos, lods, scas, cmps, ins, outs
 std::span<const Row> system_rows();        // control registers, tables, MSRs, CPUID, I/O, hlt, sysenter...

@@ -1,4 +1,4 @@
-// Packed integer arithmetic, comparisons and logic, named after the MMX and SSE2 instructions that they are.
+// Packed integer arithmetic, comparisons and logic, named after the MMX and SSE instructions that they are.
 // Pure: the same on every host. Ref: SDM 2, the instruction of the same name.
 #pragma once
 
@@ -58,6 +58,22 @@ constexpr u32 mul_add(u32 a, u32 b) {
   const i32 high = i32{static_cast<i16>(a >> 16)} * static_cast<i16>(b >> 16);
   return static_cast<u32>(low) + static_cast<u32>(high);
 }
+/// The same of unsigned bytes by signed bytes, with saturation.
+constexpr u16 mul_add_bytes(u16 a, u16 b) {
+  const int low = static_cast<u8>(a) * static_cast<i8>(b);
+  const int high = static_cast<u8>(a >> 8) * static_cast<i8>(b >> 8);
+  return static_cast<u16>(saturate<i16>(low + high));
+}
+/// The product as a fraction of 15 bits, rounded; -1 by -1 wraps.
+constexpr i16 mul_rounded(i16 a, i16 b) { return static_cast<i16>(((i32{a} * b >> 14) + 1) >> 1); }
+/// Of the lowest number it is itself.
+template <class T>
+constexpr T negate(T a) { return static_cast<T>(u32{0} - static_cast<u32>(a)); }
+template <class T>
+constexpr T magnitude(T a) { return a < 0 ? negate(a) : a; }
+/// `a` with the sign of `b` applied: negated, 0 or unchanged.
+template <class T>
+constexpr T apply_sign(T a, T b) { return b < 0 ? negate(a) : b == 0 ? T{0} : a; }
 /// The sum of the eight absolute differences of unsigned bytes.
 constexpr u64 sum_differences(u64 a, u64 b) {
   u64 sum = 0;
@@ -90,6 +106,8 @@ inline constexpr Lanewise<i16, lane::mul_high<i16>> pmulhw;
 inline constexpr Lanewise<u16, lane::mul_high<u16>> pmulhuw;
 inline constexpr Lanewise<u64, lane::mul_even> pmuludq;
 inline constexpr Lanewise<u32, lane::mul_add> pmaddwd;
+inline constexpr Lanewise<u16, lane::mul_add_bytes> pmaddubsw;
+inline constexpr Lanewise<i16, lane::mul_rounded> pmulhrsw;
 inline constexpr Lanewise<u64, lane::sum_differences> psadbw;
 inline constexpr Lanewise<u8, lane::average<u8>> pavgb;
 inline constexpr Lanewise<u16, lane::average<u16>> pavgw;
@@ -103,6 +121,12 @@ inline constexpr Lanewise<u32, lane::equal<u32>> pcmpeqd;
 inline constexpr Lanewise<i8, lane::greater<i8>> pcmpgtb;
 inline constexpr Lanewise<i16, lane::greater<i16>> pcmpgtw;
 inline constexpr Lanewise<i32, lane::greater<i32>> pcmpgtd;
+inline constexpr LanewiseUnary<i8, lane::magnitude<i8>> pabsb;
+inline constexpr LanewiseUnary<i16, lane::magnitude<i16>> pabsw;
+inline constexpr LanewiseUnary<i32, lane::magnitude<i32>> pabsd;
+inline constexpr Lanewise<i8, lane::apply_sign<i8>> psignb;
+inline constexpr Lanewise<i16, lane::apply_sign<i16>> psignw;
+inline constexpr Lanewise<i32, lane::apply_sign<i32>> psignd;
 inline constexpr Lanewise<u64, lane::and_bits> pand;
 inline constexpr Lanewise<u64, lane::andnot_bits> pandn;
 inline constexpr Lanewise<u64, lane::or_bits> por;

@@ -70,6 +70,49 @@ inline constexpr Shuffle4<u16, 0> pshuflw;  // PSHUFW, too
 inline constexpr Shuffle4<u16, 4> pshufhw;
 inline constexpr Shuffle4<u32, 0> pshufd;
 
+/// PSHUFB: bytes of `a` chosen by the low bits of each byte of `order`; zero where its top bit is set.
+struct ShuffleBytes {
+  template <class V>
+  V operator()(V a, V order) const {
+    V r;
+    for (unsigned i = 0; i < sizeof(V); i++) {
+      const u8 from = get<u8>(order, i);
+      set<u8>(r, i, from & 0x80 ? u8{0} : get<u8>(a, i / kPart<V> * kPart<V> + (from & (kPart<V> - 1))));
+    }
+    return r;
+  }
+};
+inline constexpr ShuffleBytes pshufb;
+
+/// PALIGNR: `a` above `b`, shifted right by bytes.
+struct AlignRight {
+  template <class V>
+  V operator()(V a, V b, u8 count) const {
+    V r{};
+    for (unsigned i = 0; i < sizeof(V); i++) {
+      const unsigned part = i / kPart<V> * kPart<V>, from = i % kPart<V> + count;
+      if (from < kPart<V>) set<u8>(r, i, get<u8>(b, part + from));
+      else if (from < 2 * kPart<V>) set<u8>(r, i, get<u8>(a, part + from - kPart<V>));
+    }
+    return r;
+  }
+};
+inline constexpr AlignRight palignr;
+
+/// MOVDDUP, MOVSLDUP (Odd = 0), MOVSHDUP: every even, or odd, lane twice.
+template <class T, unsigned Odd>
+struct Duplicate {
+  template <class V>
+  V operator()(V a) const {
+    V r;
+    for (unsigned i = 0; i < kLanes<T, V>; i++) set<T>(r, i, get<T>(a, (i & ~1u) + Odd));
+    return r;
+  }
+};
+inline constexpr Duplicate<u64, 0> movddup;
+inline constexpr Duplicate<u32, 0> movsldup;
+inline constexpr Duplicate<u32, 1> movshdup;
+
 /// SHUFPS: two lanes of `a`, then two of `b`.
 struct Shufps {
   template <class V>

@@ -1,4 +1,4 @@
-// Which encodings around MMX, SSE and SSE2 exist: every mandatory prefix on every opcode that has a row, against the host's
+// Which encodings around MMX and SSE exist: every mandatory prefix on every opcode that has a row, against the host's
 // processor, which raises #UD or does not. (Disassemblers are more generous with prefixes than processors.)
 #include <doctest/doctest.h>
 
@@ -11,11 +11,13 @@
 #include <csignal>
 #include <cstring>
 #include <set>
+#include <utility>
 #include <vector>
 
 #include <fmt/format.h>
 
 #include "cpu/decoder.h"
+#include "cpu/semantics/host_features.h"
 #include "cpu/table/encoding.h"
 #include "cpu/table/table.h"
 
@@ -87,12 +89,12 @@ class Prober {
   struct sigaction old_[std::size(kSignals)] = {};
 };
 
-/// Encodings that extensions after SSE2 have put between those of SSE2; the host may have them or not.
-bool later_extension(u8 opcode, u8 prefix) {
+/// Encodings that extensions which the model doesn't have put between those of SSE; the host may have them or not.
+bool later_extension(u8 map, u8 opcode, u8 prefix) {
+  if (map != 1) return false;
   if (opcode == 0xAE) return true;                      // XSAVEOPT, CLWB, FSGSBASE, ...
   if (prefix != 0xF2 && prefix != 0xF3) return false;
-  return opcode == 0x12 || opcode == 0x16               // SSE3
-         || opcode == 0x2B;                             // SSE4a
+  return opcode == 0x2B;                                // SSE4a
 }
 
 }  // namespace
@@ -100,20 +102,24 @@ bool later_extension(u8 opcode, u8 prefix) {
 TEST_CASE("MMX and SSE encodings exist with exactly those prefixes that the host's processor knows") {
   Prober host;
   if (!host.good()) return;
-  std::set<u8> opcodes;
-  for (const auto rows : {mmx_rows(), sse_float_rows(), sse_integer_rows(), sse_move_rows()})
-    for (const Row& row : rows)  // EMMS has no ModRM: what follows it would be executed
-      if (parse_encoding(row).has_modrm) opcodes.insert(parse_encoding(row).opcode);
-  for (const u8 opcode : opcodes) {
+  std::set<std::pair<u8, u8>> opcodes;  // with their map
+  for (const auto rows : {mmx_rows(), sse_float_rows(), sse_integer_rows(), sse_move_rows(), sse3_rows(), ssse3_rows()})
+    for (const Row& row : rows) {
+      const Encoding e = parse_encoding(row);
+      if (e.has_modrm && test::host_has(row.feature)) opcodes.emplace(e.map, e.opcode);  // after EMMS code would go on
+    }
+  for (const auto& [map, opcode] : opcodes) {
     for (const u8 prefix : {0x00, 0x66, 0xF3, 0xF2}) {
-      if (later_extension(opcode, prefix)) continue;
+      if (later_extension(map, opcode, prefix)) continue;
       for (const u8 rex : {0x00, 0x48}) {
         for (unsigned reg = 0; reg < 8; reg++) {
           for (const bool memory : {false, true}) {
             std::vector<u8> bytes;
             if (prefix != 0) bytes.push_back(prefix);
             if (rex != 0) bytes.push_back(rex);
-            bytes.insert(bytes.end(), {0x0F, opcode, static_cast<u8>((memory ? 7 : 0xC1) | reg << 3)});
+            bytes.push_back(0x0F);
+            if (map != 1) bytes.push_back(map == 2 ? 0x38 : 0x3A);
+            bytes.insert(bytes.end(), {opcode, static_cast<u8>((memory ? 7 : 0xC1) | reg << 3)});
             std::vector<u8> padded = bytes;
             padded.resize(kMaxInsnLength);
             Insn i;

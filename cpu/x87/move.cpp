@@ -132,6 +132,17 @@ void fistp_m64(Cpu& c, const Insn& i) {
   store<u64>(c, i, u64{1} << 63, true, [](F80 a, fp::Env& env) { return fp::f80_to_i64(a, false, env); });
 }
 
+// SSE3: truncates whatever the control word's rounding is.
+void fisttp_m16(Cpu& c, const Insn& i) {
+  store<u16>(c, i, 0x8000, true, [](F80 a, fp::Env& env) { return fp::f80_to_i16(a, true, env); });
+}
+void fisttp_m32(Cpu& c, const Insn& i) {
+  store<u32>(c, i, 0x80000000, true, [](F80 a, fp::Env& env) { return fp::f80_to_i32(a, true, env); });
+}
+void fisttp_m64(Cpu& c, const Insn& i) {
+  store<u64>(c, i, u64{1} << 63, true, [](F80 a, fp::Env& env) { return fp::f80_to_i64(a, true, env); });
+}
+
 void fstp_m80(Cpu& c, const Insn& i) {
   X87Unit u(c, i);
   F80 value = u.st(0);

@@ -147,11 +147,11 @@ const Exception kExceptions[] = {
      [](const Comparison& c) {
        return theirs_only(c) && (opcode_is(c, 0, 0xC4, 0xC5) || opcode_is(c, 0, 0x62) || opcode_is(c, 0, 0x8F));
      }},
-    {"no-sse3", "not in the model: SSE3 and later vector extensions in legacy encoding",
+    {"no-sse41", "not in the model: SSE4.1 and later vector extensions in legacy encoding",
      [](const Comparison& c) {
        return theirs_only(c) &&
-              (in_groups(c, {"sse3", "ssse3", "sse41", "sse42", "sse4a", "aes", "pclmul", "sha", "3dnow"}) ||
-               named(c, {"fisttp", "crc32"}));
+              (in_groups(c, {"sse41", "sse42", "sse4a", "aes", "pclmul", "sha", "3dnow"}) ||
+               named(c, {"crc32"}));
      }},
     {"no-later-integer", "not in the model: later integer extensions",
      [](const Comparison& c) {

@@ -27,9 +27,11 @@ constexpr Group kGroups[] = {
     {"data", data_rows},
     {"fpu_state", fpu_state_rows},
     {"mmx", mmx_rows},
+    {"sse3", sse3_rows},
     {"sse_float", sse_float_rows},
     {"sse_integer", sse_integer_rows},
     {"sse_move", sse_move_rows},
+    {"ssse3", ssse3_rows},
     {"string", string_rows},
     {"system", system_rows},
     {"transfer", transfer_rows},
@@ -139,7 +141,7 @@ unsigned replay(const std::string& folder) {
       failures++;
     }
   }
-  const Generator generator(1);
+  const Generator generator(1, false);
   for (const Row* row : generator.rows()) {
     if (seen.contains(row)) continue;
     fmt::print("no vector for {}\n", heading(*row));

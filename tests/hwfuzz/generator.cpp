@@ -1,5 +1,6 @@
 #include "tests/hwfuzz/generator.h"
 
+#include "cpu/semantics/host_features.h"
 #include "tests/hwfuzz/draft.h"
 
 namespace callgate::hwfuzz {
@@ -24,9 +25,9 @@ const char* not_runnable(const Row& row) {
   return nullptr;
 }
 
-Generator::Generator(u64 seed) : random_(seed) {
+Generator::Generator(u64 seed, bool on_this_host) : random_(seed) {
   for (const Row* row : all_rows()) {
-    if (not_runnable(*row) != nullptr) continue;
+    if (not_runnable(*row) != nullptr || (on_this_host && !test::host_has(row->feature))) continue;
     rows_.push_back(row);
     encodings_.push_back(parse_encoding(*row));
   }

@@ -16,7 +16,8 @@ const char* not_runnable(const Row& row);
 
 class Generator {
  public:
-  explicit Generator(u64 seed);
+  /// All rows that can run in a process, or only those whose features this host's processor has.
+  Generator(u64 seed, bool on_this_host);
 
   /// A case with `count` instructions: the first one of the row with index `row` in rows(), the others of random rows.
   void make(Case& c, unsigned row, unsigned count);

@@ -7,6 +7,7 @@
 #include <fstream>
 #include <string_view>
 
+#include "cpu/semantics/host_features.h"
 #include "cpu/table/table.h"
 #include "tests/hwfuzz/capture.h"
 #include "tests/hwfuzz/vectors.h"
@@ -58,9 +59,11 @@ unsigned report_rows(const Session& s, const std::vector<const Row*>& rows, bool
   unsigned others = 0;
   for (const Row* row : all_rows()) {
     const char* why = not_runnable(*row);
-    if (why == nullptr) continue;
+    const bool lacks = !test::host_has(row->feature);
+    if (why == nullptr && !lacks) continue;
     others++;
-    if (all) fmt::print("not run on this host: {}: it {}\n", title(*row), why);
+    if (all && why != nullptr) fmt::print("not run on this host: {}: it {}\n", title(*row), why);
+    if (all && why == nullptr) fmt::print("not run on this host: {}: its processor has no {}\n", title(*row), row->feature);
   }
   fmt::print("{} of {} rows exercised; {} others can't run here (--rows says why)\n", s.chosen().size() - never,
              s.chosen().size(), others);
@@ -101,7 +104,7 @@ int fuzz(const Options& o, Session& s) {
 /// Random instructions for a sanitizer to watch. (In a build with AddressSanitizer there is no comparing: its shadow
 /// memory lies at addresses where cases expect nothing.)
 int run_engine(const Options& o) {
-  Generator generator(o.seed);
+  Generator generator(o.seed, false);
   Engine engine;
   fp::TestRandom random(o.seed);
   Case c;

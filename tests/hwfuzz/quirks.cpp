@@ -211,7 +211,7 @@ const Quirk kQuirks[] = {
      }},
     {"unaligned-vector",
      "with AC, #AC for an unaligned 16-byte vector is the processor's choice (SDM 3A, Interrupt 17)",
-     [](Cpu& cpu, const Insn& i) { return cpu.s.flags.test(kAC) && is(i, "movups", "movupd", "movdqu"); },
+     [](Cpu& cpu, const Insn& i) { return cpu.s.flags.test(kAC) && is(i, "movups", "movupd", "movdqu", "lddqu"); },
      [](const Insn&, const Case&, const Outcome& host, Outcome& ours) {
        if (host.vector == 17) ours = host;
      }},

@@ -17,7 +17,7 @@ constexpr u64 kRunsIn = 4;
 
 Session::Session(Host& host, u64 seed)
     : host_(host),
-      generator_(seed),
+      generator_(seed, true),
       random_(seed + 1),
       counts_(generator_.rows().size()),
       batch_(kBatch),
