@@ -9,19 +9,20 @@ namespace callgate {
 namespace {
 
 // An invalid Insn keeps its opcode map's prefix as `imm`.
-constexpr const char* kMapPrefixes[] = {"", "0f ", "0f 38 ", "0f 3a "};
+constexpr const char* kMapPrefixes[8] = {"", "0f ", "0f 38 ", "0f 3a ", "VEX ", "VEX 0f ", "VEX 0f 38 ", "VEX 0f 3a "};
 
 void raise_no_opcode(Cpu&, const Insn& i) {
-  raise_plain(Vector::UD, "no instruction has the opcode {0:t}{1:02x}", kMapPrefixes[i.imm & 3], i.opcode);
+  raise_plain(Vector::UD, "no instruction has the opcode {0:t}{1:02x}", kMapPrefixes[i.imm & 7], i.opcode);
 }
 void raise_no_form(Cpu&, const Insn& i) {
   raise_plain(Vector::UD, "the opcode {0:t}{1:02x} with these prefixes and ModRM {2:02x} is no instruction in this mode",
-              kMapPrefixes[i.imm & 3], i.opcode, i.modrm);
+              kMapPrefixes[i.imm & 7], i.opcode, i.modrm);
 }
 void raise_not_lockable(Cpu&, const Insn& i) {
   raise_plain(Vector::UD, "LOCK before the opcode {0:t}{1:02x}, ModRM {2:02x}, which doesn't take it",
-              kMapPrefixes[i.imm & 3], i.opcode, i.modrm);
+              kMapPrefixes[i.imm & 7], i.opcode, i.modrm);
 }
+void raise_vex_prefixed(Cpu&, const Insn&) { raise_plain(Vector::UD, "66, F2, F3, LOCK or REX before VEX"); }
 void raise_too_long(Cpu&, const Insn&) { raise(Vector::GP, 0, "an instruction of more than 15 bytes"); }
 
 /// The bytes, read one by one; remembers running out.
@@ -50,7 +51,10 @@ class Reader {
 struct Prefixes {
   bool opsize = false, asize = false, lock = false;
   u8 rep = 0;  ///< F2, F3 or 0; the last one
-  u8 rex = 0;
+  u8 rex = 0;  ///< or what VEX has of it
+  bool vex = false, vex_l = false;
+  bool before_vex = false;  ///< 66, F2, F3 or LOCK
+  u8 vvvv = 0;
   i8 seg = -1;
   /// In 64-bit mode overrides other than FS and GS are ignored: they don't even undo an FS or GS before them.
   void set_segment(SegReg s, CodeSize size) {
@@ -86,6 +90,32 @@ u8 read_prefixes(Reader& r, CodeSize size, Prefixes& p) {
   }
 }
 
+/// Reads the rest of a VEX prefix that begins with `first`, C5 or C4. Its fields are inverted. Gives the opcode map.
+/// SDM 2, Vector Extension (VEX).
+u8 read_vex(Reader& r, u8 first, CodeSize size, Prefixes& p) {
+  u8 b = r.byte(), map = 1, rex = ~b >> 5 & 4;
+  if (first == 0xC4) {
+    map = b & 31;
+    rex = ~b >> 5 & 7;
+    b = r.byte();
+    rex |= b >> 4 & 8;
+  }
+  p.vex = true;
+  p.vex_l = b & 4;
+  p.vvvv = ~b >> 3 & 15;
+  if (size != CodeSize::Bits64) {
+    // There are eight registers: R and X are as they tell VEX from LES and LDS; B and the top bit of vvvv are ignored.
+    rex &= 8;
+    p.vvvv &= 7;
+  }
+  p.before_vex = p.opsize || p.rep != 0 || p.lock;
+  p.rex = 0x40 | rex;
+  constexpr u8 kRep[4] = {0, 0, 0xF3, 0xF2};
+  p.opsize = (b & 3) == 1;
+  p.rep = kRep[b & 3];
+  return map >= 1 && map <= 3 ? kVexMaps + map : kVexMaps;  // there are no rows in map kVexMaps
+}
+
 u8 byte_register_offset(unsigned reg, bool has_rex) {
   if (!has_rex && reg >= 4 && reg < 8) return static_cast<u8>((reg - 4) * 8 + 1);
   return static_cast<u8>(reg * 8);
@@ -107,7 +137,7 @@ void read_memory_operand_16(Reader& r, unsigned mod, unsigned rm, Insn& out) {
   if (out.base == RBP) out.seg = SS;
 }
 
-void read_memory_operand(Reader& r, unsigned mod, unsigned rm, u8 rex, CodeSize size, Insn& out) {
+void read_memory_operand(Reader& r, unsigned mod, unsigned rm, u8 rex, bool vector_index, CodeSize size, Insn& out) {
   unsigned base = rm;
   bool no_base = false;
   if (rm == 4) {
@@ -115,7 +145,7 @@ void read_memory_operand(Reader& r, unsigned mod, unsigned rm, u8 rex, CodeSize 
     base = sib & 7;
     out.scale = sib >> 6;
     const unsigned index = (sib >> 3 & 7) | (rex & 2) << 2;
-    if (index != 4) out.index = static_cast<u8>(index);
+    if (index != 4 || vector_index) out.index = static_cast<u8>(index);
     else out.scale = 0;
     no_base = mod == 0 && base == 5;
   } else if (mod == 0 && rm == 5) {
@@ -141,7 +171,15 @@ bool prefix_matches(MandatoryPrefix want, const Prefixes& p) {
   return false;
 }
 
+bool vex_matches(const Encoding& e, const Prefixes& p) {
+  if ((e.vex_length == VexLength::Only128 && p.vex_l) || (e.vex_length == VexLength::Only256 && !p.vex_l)) return false;
+  return e.uses_vvvv || p.vvvv == 0;
+}
+
+/// The row. Where VEX.L or VEX.vvvv alone are wrong, the row is found all the same: the processor looks at them when it knows
+/// the length.
 const Encoding* match(u8 map, u8 opcode, u8 modrm, CodeSize size, const Prefixes& p) {
+  const Encoding* wrong_vex = nullptr;
   for (const Encoding& e : opcode_maps()[map][opcode]) {
     if (!prefix_matches(e.prefix, p)) continue;
     if (e.row->attributes & (size == CodeSize::Bits64 ? kNo64 : kOnly64)) continue;
@@ -152,15 +190,19 @@ const Encoding* match(u8 map, u8 opcode, u8 modrm, CodeSize size, const Prefixes
       if (e.exact_modrm >= 0 && e.exact_modrm != modrm) continue;
       if (e.extension >= 0 && e.extension != (modrm >> 3 & 7)) continue;
       if (memory ? !e.memory_ok : !e.register_ok) continue;
+      if (e.vsib && (modrm & 7) != 4) continue;
       if (e.row->handlers.exec[1][memory] == nullptr) continue;
     }
-    return &e;
+    if (!p.vex || vex_matches(e, p)) return &e;
+    wrong_vex = &e;
   }
-  return nullptr;
+  return wrong_vex;
 }
 
 u8 operand_width(const Encoding& e, CodeSize size, const Prefixes& p) {
   const u32 attr = e.row->attributes;
+  if (e.vex && !e.width_by_w) return p.vex_l && e.vex_length != VexLength::Ignored ? 32 : 16;
+  if (e.vex) return size == CodeSize::Bits64 && (p.rex & 8) ? 8 : 4;
   const bool opsize = p.opsize && e.prefix != MandatoryPrefix::P66 && !(attr & kNo66);
   if (size == CodeSize::Bits64) {
     if (attr & (kForce64 | kForce32)) return 8;
@@ -222,7 +264,19 @@ DecodeStatus decode(std::span<const u8> bytes, CodeSize size, Insn& out) {
   u8 opcode = read_prefixes(r, size, p);
   if (r.overrun() || r.position() > kMaxInsnLength) return ran_out();
   u8 map = 0;
-  if (opcode == 0x0F) {
+  // Outside 64-bit mode C4 and C5 are LES and LDS, but with what would be a register as their memory operand.
+  bool vex = opcode == 0xC4 || opcode == 0xC5;
+  if (vex && size != CodeSize::Bits64) {
+    vex = r.byte() >= 0xC0;
+    if (r.overrun()) return ran_out();
+    r.back();
+  }
+  if (vex) {
+    // REX ends the search for the opcode; the others are found wrong when the length is known. (Seen on a processor.)
+    if (p.rex != 0) return invalid(out, raise_vex_prefixed, kVexMaps, opcode, 0, r.position());
+    map = read_vex(r, opcode, size, p);
+    opcode = r.byte();
+  } else if (opcode == 0x0F) {
     opcode = r.byte();
     map = 1;
     if (opcode == 0x38 || opcode == 0x3A) {
@@ -252,7 +306,9 @@ DecodeStatus decode(std::span<const u8> bytes, CodeSize size, Insn& out) {
   out.opcode = opcode;
   out.has_rex = has_rex;
   out.rex_w = p.rex & 8;
-  out.opsize_prefix = p.opsize;
+  out.opsize_prefix = p.opsize && !p.vex;
+  out.vex_l = p.vex_l;
+  out.vvvv = p.vvvv;
   out.lock = p.lock;
   out.width = operand_width(*e, size, p);
   const u8 native = size == CodeSize::Bits64 ? 8 : size == CodeSize::Bits32 ? 4 : 2;
@@ -268,7 +324,7 @@ DecodeStatus decode(std::span<const u8> bytes, CodeSize size, Insn& out) {
     out.reg = static_cast<u8>((modrm >> 3 & 7) | (p.rex & 4) << 1);
     if (out.is_memory) {
       if (out.asize == 2) read_memory_operand_16(r, mod, rm, out);
-      else read_memory_operand(r, mod, rm, p.rex, size, out);
+      else read_memory_operand(r, mod, rm, p.rex, e->vsib, size, out);
     } else {
       out.rm = static_cast<u8>(rm | (p.rex & 1) << 3);
     }
@@ -288,9 +344,11 @@ DecodeStatus decode(std::span<const u8> bytes, CodeSize size, Insn& out) {
   if (r.overrun() || r.position() > kMaxInsnLength) return ran_out();
   if (p.lock && !((row.attributes & kLock) && out.is_memory))
     return invalid(out, raise_not_lockable, map, opcode, modrm, r.position());
-  const unsigned by_width = out.width == 2 ? 0 : out.width == 4 ? 1 : 2;
+  if (p.before_vex) return invalid(out, raise_vex_prefixed, map, opcode, modrm, r.position());
+  if (p.vex && !vex_matches(*e, p)) return invalid(out, raise_no_form, map, opcode, modrm, r.position());
+  const unsigned by_width = out.width == 2 ? 0 : out.width == 4 || out.width == 16 ? 1 : 2;
   out.exec = row.handlers.exec[by_width][out.is_memory];
-  if (out.exec == nullptr) return invalid(out, raise_no_form, map, opcode, modrm, r.position());
+  if (out.exec == nullptr || (e->vsib && out.asize == 2)) return invalid(out, raise_no_form, map, opcode, modrm, r.position());
   out.length = static_cast<u8>(r.position());
   return DecodeStatus::Ok;
 }

@@ -375,6 +375,8 @@ class ValueBuilder {
     } else if constexpr (s.kind == 'G') {
       if constexpr (sizeof(T) == 1) return load_as<u8>(reinterpret_cast<const u8*>(c.s.gpr) + i.reg_byte);
       else return static_cast<T>(c.s.gpr[i.reg]);
+    } else if constexpr (s.kind == 'B') {
+      return static_cast<T>(c.s.gpr[i.vvvv]);
     } else if constexpr (s.kind == 'F') {
       return static_cast<T>(c.s.gpr[s.fixed]);
     } else if constexpr (s.kind == 'I') {
@@ -407,6 +409,8 @@ class ValueBuilder {
     } else if constexpr (s.kind == 'G') {
       if constexpr (sizeof(T) == 1) reinterpret_cast<u8*>(c.s.gpr)[i.reg_byte] = value;
       else c.set_gpr<T>(i.reg, value);
+    } else if constexpr (s.kind == 'B') {
+      c.set_gpr<T>(i.vvvv, value);
     } else if constexpr (s.kind == 'F') {
       c.set_gpr<T>(s.fixed, value);
     } else if constexpr (s.kind == 'V' || s.kind == 'H') {

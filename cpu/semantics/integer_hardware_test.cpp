@@ -10,9 +10,11 @@
 #include <random>
 #include <string>
 
+#include "cpu/semantics/host_features.h"
 #include "cpu/semantics/test_cpu.h"
 #include "cpu/table/encoding.h"
 #include "cpu/table/table.h"
+#include "cpu/table/vex_prefix.h"
 #include "cpu/value_builder.h"
 
 using namespace callgate;
@@ -91,15 +93,22 @@ Case make_case(const Row& row, unsigned width, bool memory, Random& random) {
     else index = (index & ~low_mask(8 * width)) | (static_cast<u64>(near) & low_mask(8 * width));
   }
 
-  switch (e.prefix) {
-    case MandatoryPrefix::P66: t.code.push_back(0x66); break;
-    case MandatoryPrefix::PF2: t.code.push_back(0xF2); break;
-    case MandatoryPrefix::PF3: t.code.push_back(0xF3); break;
-    default: break;
+  if (e.vex) {
+    t.code.resize(3);
+    VexFields f{bool(rex & 4), false, bool(rex & 1), width == 8, false, static_cast<u8>(random() % 16)};
+    while (f.vvvv == RSP) f.vvvv = random() % 16;
+    put_vex3(t.code.data(), e, f);
+  } else {
+    switch (e.prefix) {
+      case MandatoryPrefix::P66: t.code.push_back(0x66); break;
+      case MandatoryPrefix::PF2: t.code.push_back(0xF2); break;
+      case MandatoryPrefix::PF3: t.code.push_back(0xF3); break;
+      default: break;
+    }
+    if (width == 2) t.code.push_back(0x66);
+    if (rex) t.code.push_back(rex);
+    if (e.map != 0) t.code.push_back(0x0F);
   }
-  if (width == 2) t.code.push_back(0x66);
-  if (rex) t.code.push_back(rex);
-  if (e.map != 0) t.code.push_back(0x0F);
   u8 opcode = e.opcode;
   if (e.register_in_opcode) opcode |= static_cast<u8>(pick_register(1));
   if (e.condition_in_opcode) opcode |= random() & 15;
@@ -219,6 +228,7 @@ void compare_group(std::span<const Row> rows, unsigned rounds) {
     const bool by_width = depends_on_width(row.operands) || (row.attributes & kWidths);
     for (const unsigned width : {2u, 4u, 8u}) {
       if (!by_width && !(row.attributes & kDef64) && width != 4) continue;
+      if (e.vex && width == 2) continue;
       if ((row.attributes & kDef64) && width == 4) continue;
       for (const bool memory : {false, true}) {
         if (row.handlers.exec[1][memory] == nullptr) continue;
@@ -238,6 +248,13 @@ void compare_group(std::span<const Row> rows, unsigned rounds) {
 
 TEST_CASE("arithmetic and logic equal the host's processor") { compare_group(arithmetic_rows(), 1000); }
 TEST_CASE("shifts, rotates and bit operations equal the host's processor") { compare_group(bit_rows(), 1000); }
+TEST_CASE("BMI1 and BMI2 equal the host's processor") {
+  if (!host_has("bmi1") || !host_has("bmi2")) {
+    MESSAGE("skipped: the host's processor has no BMI1 and BMI2");
+    return;
+  }
+  compare_group(bmi_rows(), 1000);
+}
 TEST_CASE("moves, exchanges, the stack and flag instructions equal the host's processor") {
   compare_group(data_rows(), 400);
 }

@@ -31,6 +31,34 @@ ImmKind parse_imm(std::string_view word) {
   return ImmKind::None;
 }
 
+/// "VEX.128.66.0F38.W0": any of the fields may be missing but the map.
+void parse_vex(std::string_view fields, Encoding& e) {
+  e.vex = true;
+  e.prefix = MandatoryPrefix::None;
+  while (!fields.empty()) {
+    const std::size_t dot = fields.find('.');
+    const std::string_view field = fields.substr(0, dot);
+    fields = dot == std::string_view::npos ? std::string_view{} : fields.substr(dot + 1);
+    if (field == "128" || field == "LZ" || field == "L0") e.vex_length = VexLength::Only128;
+    else if (field == "256" || field == "L1") e.vex_length = VexLength::Only256;
+    else if (field == "LIG") e.vex_length = VexLength::Ignored;
+    else if (field == "66") e.prefix = MandatoryPrefix::P66;
+    else if (field == "F3") e.prefix = MandatoryPrefix::PF3;
+    else if (field == "F2") e.prefix = MandatoryPrefix::PF2;
+    else if (field == "0F") e.map = kVexMaps + 1;
+    else if (field == "0F38") e.map = kVexMaps + 2;
+    else if (field == "0F3A") e.map = kVexMaps + 3;
+    else if (field == "W0") e.rexw_never = true;
+    else if (field == "W1") e.rexw_only = true;
+    else VERIFY(field == "VEX" || field == "WIG", e.row->encoding);
+  }
+  for (const char* p = e.row->operands; *p != 0; p++) {
+    const bool starts = p == e.row->operands || p[-1] == ',';
+    e.uses_vvvv |= starts && (*p == 'H' || *p == 'B');
+    e.width_by_w |= *p == 'y';
+  }
+}
+
 /// More specific rows first: by mandatory prefix, then by what ModRM must be.
 unsigned specificity(const Encoding& e) {
   unsigned s = 0;
@@ -59,16 +87,18 @@ Encoding parse_encoding(const Row& row) {
     rest = space == std::string_view::npos ? std::string_view{} : rest.substr(space + 1);
     if (word.empty()) continue;
     unsigned value = 0;
-    const bool first = opcode.empty();
+    const bool first = opcode.empty() && !e.vex;
     if (word == "NP") e.prefix = MandatoryPrefix::None;
     else if (word == "66" && first) e.prefix = MandatoryPrefix::P66;
     else if (word == "F3" && first) e.prefix = MandatoryPrefix::PF3;
     else if (word == "F2" && first) e.prefix = MandatoryPrefix::PF2;
+    else if (word.starts_with("VEX.")) parse_vex(word, e);
     else if (word == "REX.W") e.rexw_only = true;
     else if (word == "REX.W0") e.rexw_never = true;
     else if (word == "+r") e.register_in_opcode = true;
     else if (word == "+cc") e.condition_in_opcode = true;
     else if (word == "/r") e.has_modrm = true;
+    else if (word == "/vsib") e.vsib = true;
     else if (word == "/mem") { e.has_modrm = true; e.register_ok = false; }
     else if (word == "/reg") { e.has_modrm = true; e.memory_ok = false; }
     else if (word.size() == 2 && word[0] == '/' && word[1] >= '0' && word[1] <= '7') {
@@ -89,7 +119,8 @@ Encoding parse_encoding(const Row& row) {
   }
   // A row that is one prefix-like byte alone ("66" as an opcode does not exist; "F3 90" is PAUSE).
   VERIFY(!opcode.empty(), row.encoding);
-  if (opcode.size() == 3 && opcode[0] == 0x0F && opcode[1] == 0x38) e.map = 2;
+  if (e.vex) VERIFY(opcode.size() == 1 && e.map > kVexMaps, row.encoding);
+  else if (opcode.size() == 3 && opcode[0] == 0x0F && opcode[1] == 0x38) e.map = 2;
   else if (opcode.size() == 3 && opcode[0] == 0x0F && opcode[1] == 0x3A) e.map = 3;
   else if (opcode.size() == 2 && opcode[0] == 0x0F) e.map = 1;
   else VERIFY(opcode.size() == 1, row.encoding);

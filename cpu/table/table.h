@@ -12,6 +12,7 @@ namespace callgate {
 // One function a file of this folder. Keep them in alphabetical order.
 std::span<const Row> arithmetic_rows();    // add, adc, sub, sbb, cmp, and, or, xor, test, inc, dec, neg, not, mul, div, BCD
 std::span<const Row> bit_rows();           // shifts, rotates, bt*, bsf/bsr, bswap, setcc
+std::span<const Row> bmi_rows();           // BMI1 and BMI2
 std::span<const Row> branch_rows();        // near jumps, calls, returns, loops
 std::span<const Row> data_rows();          // mov, movzx, xchg, cmov, push, pop, lea, flags, cbw, cmpxchg, xadd, nop
 std::span<const Row> mmx_rows();

@@ -69,7 +69,7 @@ struct Tally {
 
 /// A short name for a kind of disagreement, so that a thousand examples of one make one line.
 std::string class_of(const Comparison& c) {
-  static constexpr const char* kMap[4] = {"", "0f ", "0f 38 ", "0f 3a "};
+  static constexpr const char* kMap[8] = {"", "0f ", "0f 38 ", "0f 3a ", "vex ", "vex 0f ", "vex 0f 38 ", "vex 0f 3a "};
   return fmt::format("{} {}{:02x} /{} {} p{}{:02x} {} {}", size_name(c.size), kMap[c.at.map], c.at.opcode, c.at.reg(),
                      c.at.register_form() ? "reg" : "mem", c.at.opsize, c.at.rep,
                      c.valid() ? c.theirs.valid ? "length" : "ours only" : "Capstone only", c.theirs.mnemonic);

@@ -4,7 +4,7 @@
 
 #include <string_view>
 
-#include "cpu/table/row.h"
+#include "cpu/table/encoding.h"
 #include "cpu/table/table.h"
 
 namespace callgate::decoder_test {
@@ -28,7 +28,17 @@ Outline outline(const CodeBytes& bytes, CodeSize size) {
     o.lock |= b == 0xF0;
     if (b == 0xF2 || b == 0xF3) o.rep = b;
   }
-  if (o.opcode == 0x0F) {
+  const bool c4 = o.opcode == 0xC4;
+  if ((c4 || o.opcode == 0xC5) && i < bytes.size() && (size == CodeSize::Bits64 || bytes[i] >= 0xC0)) {
+    o.vex = true;
+    const u8 map = c4 ? next() & 31 : u8{1};
+    const u8 fields = next();
+    o.map = static_cast<u8>(map <= 3 ? kVexMaps + map : kVexMaps);
+    o.vex_w = c4 && (fields & 0x80);
+    o.vex_l = fields & 4;
+    o.vvvv = ~fields >> 3 & (size == CodeSize::Bits64 ? 15 : 7);
+    o.opcode = next();
+  } else if (o.opcode == 0x0F) {
     o.map = 1;
     o.opcode = next();
     if (o.opcode == 0x38 || o.opcode == 0x3A) {

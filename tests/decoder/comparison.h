@@ -16,7 +16,9 @@ struct Outline {
   u8 rep = 0;       ///< the last of F2 and F3
   u8 rex = 0;       ///< only when the opcode follows at once
   u8 prefixes = 0;  ///< how many bytes, REX included
-  u8 map = 0;       ///< 0: one byte, 1: 0F, 2: 0F 38, 3: 0F 3A
+  u8 map = 0;       ///< 0: one byte, 1: 0F, 2: 0F 38, 3: 0F 3A; behind VEX kVexMaps more
+  bool vex = false, vex_w = false, vex_l = false;
+  u8 vvvv = 0;      ///< not inverted
   u8 opcode = 0;
   u8 modrm = 0;  ///< the byte after the opcode, whether or not it is a ModRM
   unsigned reg() const { return modrm >> 3 & 7; }

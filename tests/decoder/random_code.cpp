@@ -31,6 +31,20 @@ CodeBytes random_code(Random& random) {
   // Prefixes, seldom enough of them to reach the limit of 15 bytes; REX, also where it doesn't count.
   Writer out{bytes};
   const u32 prefixes = random.chance(16) ? random.below(14) : random.below(3);
+  if (random.chance(3)) {  // VEX, mostly with nothing before it and a map that there is
+    for (u32 i = random.chance(8) ? prefixes : 0; i > 0; i--) out.put(kPrefixes[random.below(std::size(kPrefixes))]);
+    const u8 fields = random.byte();
+    // Unused, VEX.vvvv must be all ones; and outside 64-bit mode the inverted R and X must.
+    const u8 vvvv = random.chance(2) ? 0x78 : 0;
+    const u8 modes = random.chance(2) ? 0xC0 : 0;
+    if (random.chance(2)) {
+      out.put(0xC5), out.put(fields | vvvv | modes);
+    } else {
+      const u8 map = random.chance(16) ? random.byte() & 31 : static_cast<u8>(1 + random.below(3));
+      out.put(0xC4), out.put(static_cast<u8>((random.byte() & 0xE0) | modes | map)), out.put(fields | vvvv);
+    }
+    return bytes;
+  }
   for (u32 i = 0; i < prefixes; i++) out.put(kPrefixes[random.below(std::size(kPrefixes))]);
   if (random.chance(2)) out.put(static_cast<u8>(0x40 | random.below(16)));
   switch (random.below(8)) {

@@ -23,6 +23,7 @@ struct Group {
 constexpr Group kGroups[] = {
     {"arithmetic", arithmetic_rows},
     {"bit", bit_rows},
+    {"bmi", bmi_rows},
     {"branch", branch_rows},
     {"data", data_rows},
     {"fpu_state", fpu_state_rows},

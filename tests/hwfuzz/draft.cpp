@@ -3,12 +3,15 @@
 
 #include <array>
 
+#include "cpu/table/vex_prefix.h"
+
 namespace callgate::hwfuzz {
 
 void Draft::prefixes(const Encoding& e) {
   const u32 attr = e.row->attributes;
   opsize_ = asize_ = gs_ = rep_ = false;
   const bool plain = e.prefix == MandatoryPrefix::Any;
+  vex_l_ = false;
   // 66 on a near branch: Intel ignores it, AMD cuts RIP to 16 bits.
   if (plain && !(attr & kForce64) && one_in(random_, 4)) opsize_ = true;
   // Instructions that look at no ModRM address take 67 as well.
@@ -32,6 +35,7 @@ void Draft::prefixes(const Encoding& e) {
     rep_ = true;
     byte(one_in(random_, 3) ? 0xF2 : 0xF3);
   }
+  if (e.vex) return vex(e);
   switch (e.prefix) {
     case MandatoryPrefix::P66: byte(0x66); break;
     case MandatoryPrefix::PF3: byte(0xF3); break;
@@ -50,6 +54,37 @@ void Draft::prefixes(const Encoding& e) {
   rex_at_ = at_;
   if (has_rex_) byte(0x40);  // its bits come when the operands are known
   width_ = rex_ & 8 || (attr & kForce64) ? 8 : opsize_ ? 2 : attr & kDef64 ? 8 : 4;
+}
+
+/// VEX, whose fields come when the operands are known.
+void Draft::vex(const Encoding& e) {
+  // Before it, each of these is #UD; how much of the instruction must be readable for the one after REX is the processor's choice.
+  if (alone_ && one_in(random_, 60)) {
+    const u8 prefix = std::array<u8, 4>{0x66, 0xF2, 0xF3, 0x4F}[random_.below(4)];
+    anywhere_ = prefix != 0x4F;
+    byte(prefix);
+  }
+  rex_ = static_cast<u8>(random_.below(16));
+  if (e.rexw_only) rex_ |= 8;
+  if (e.rexw_never) rex_ &= 7;
+  has_rex_ = e.rexw_only || e.map != kVexMaps + 1 || !one_in(random_, 2);  // the three-byte form
+  if (!has_rex_) rex_ = 0;
+  vex_l_ = vex_length_bit(e, one_in(random_, 2));
+  // A length that isn't the row's, and a register where none is used: #UD.
+  if (alone_ && one_in(random_, 100)) vex_l_ = !vex_l_;
+  vvvv_ = e.uses_vvvv ? static_cast<u8>(operand_register()) : u8{0};
+  if (alone_ && one_in(random_, 100)) vvvv_ = static_cast<u8>(random_.below(16));
+  width_ = e.width_by_w ? (rex_ & 8 ? 8 : 4) : vex_l_ && e.vex_length != VexLength::Ignored ? 32 : 16;
+  rex_at_ = at_;
+  bytes(0, has_rex_ ? 3 : 2);
+}
+
+void Draft::finish_vex(const Encoding& e) {
+  const VexFields f{bool(rex_ & 4), bool(rex_ & 2), bool(rex_ & 1), bool(rex_ & 8), vex_l_, vvvv_};
+  if (has_rex_)
+    put_vex3(c_.code + rex_at_, e, f);
+  else
+    put_vex2(c_.code + rex_at_, e, f);
 }
 
 void Draft::memory_operand(const Encoding& e, unsigned reg) {
@@ -174,8 +209,8 @@ void Draft::add(const Encoding& e) {
   if (e.imm == ImmKind::Moffs) memory_ = true;
   prefixes(e);
   if (first()) fixed_operands(e);
-  if (e.map >= 1) byte(0x0F);
-  if (e.map >= 2) byte(e.map == 2 ? 0x38 : 0x3A);
+  if (e.map >= 1 && !e.vex) byte(0x0F);
+  if (e.map >= 2 && !e.vex) byte(e.map == 2 ? 0x38 : 0x3A);
 
   unsigned opcode = e.opcode;
   if (e.condition_in_opcode) opcode |= static_cast<unsigned>(random_.below(16));
@@ -214,7 +249,10 @@ void Draft::add(const Encoding& e) {
       }
     }
   }
-  if (has_rex_) c_.code[rex_at_] = static_cast<u8>(0x40 | rex_);
+  if (e.vex)
+    finish_vex(e);
+  else if (has_rex_)
+    c_.code[rex_at_] = static_cast<u8>(0x40 | rex_);
   immediate(e, e.imm);
   if (e.imm2 != ImmKind::None) immediate(e, e.imm2);
 
@@ -229,7 +267,7 @@ void Draft::finish() {
   // A run that crosses into the second page, or runs into the inaccessible one.
   if (one_in(random_, 30))
     c_.code_at = static_cast<u16>(kPageSize - 1 - random_.below(c_.start[1]));
-  else if (alone_ && one_in(random_, 60))
+  else if (alone_ && anywhere_ && one_in(random_, 60))
     c_.code_at = static_cast<u16>(2 * kPageSize - 1 - random_.below(c_.start[1]));
   finish_code(c_);
   c_.in.rip = c_.address_of(0);

@@ -72,6 +72,8 @@ class Draft {
     return reg;
   }
   void prefixes(const Encoding& e);
+  void vex(const Encoding& e);
+  void finish_vex(const Encoding& e);
   void memory_operand(const Encoding& e, unsigned reg);
   void fixed_operands(const Encoding& e);
   void fill_operand(const Encoding& e, u64 at, unsigned size);
@@ -91,13 +93,16 @@ class Draft {
   const bool alone_;
   u32 pinned_ = 0;
   u32 undefined_flags_ = 0;
+  bool anywhere_ = true;   ///< the code may run into the inaccessible page
   bool branched_ = false;  ///< an instruction so far may jump
   unsigned at_ = 0;
   std::vector<Fixup> fixups_;
   // Of the instruction being made:
   bool opsize_ = false, asize_ = false, gs_ = false, rep_ = false, memory_ = false;
-  unsigned rex_at_ = 0;  ///< where REX stands
-  u8 rex_ = 0;
+  unsigned rex_at_ = 0;  ///< where REX or VEX stands
+  u8 rex_ = 0;           ///< or what VEX has of it
+  bool vex_l_ = false;
+  u8 vvvv_ = 0;
   bool has_rex_ = false;
   unsigned width_ = 4;
   std::string name_;
