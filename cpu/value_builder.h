@@ -30,7 +30,7 @@ struct FixedString {
 
 /// One operand of a row, parsed from the manual's letters (cpu/table/row.h).
 struct OperandSpec {
-  char kind = 0;      ///< the letter; 'F' for a fixed register, '1' for the constant one, 0 for none
+  char kind = 0;      ///< the letter; 'F' for a fixed register, 'X' for XMM0, '1' for the constant one, 0 for none
   char size = 0;      ///< b w d q v y z x a, or 0
   bool sext = false;  ///< an immediate sign-extended to the operand size
   u8 fixed = 0;       ///< register number of a fixed register
@@ -55,6 +55,7 @@ constexpr OperandSpec parse_operand(const char* text, unsigned position) {
     if (is(kWord[r])) return {'F', 'w', false, r};
     if (is(kFull[r])) return {'F', 'v', false, r};
   }
+  if (is("XMM0")) return {'X', 'x', false, 0};
   if (is("1")) return {'1', 'b', false, 0};
   if (*text == 's') {
     s.sext = true;
@@ -387,6 +388,8 @@ class ValueBuilder {
       return lane<T>(c.s.vec[s.kind == 'V' ? i.reg : i.vvvv].lo);
     } else if constexpr (s.kind == 'W' || s.kind == 'U') {
       return lane<T>(c.s.vec[i.rm].lo);
+    } else if constexpr (s.kind == 'X') {
+      return lane<T>(c.s.vec[s.fixed].lo);
     } else if constexpr (s.kind == 'P') {
       return static_cast<T>(c.s.x87.r[i.reg & 7].significand);
     } else if constexpr (s.kind == 'Q' || s.kind == 'N') {
@@ -417,6 +420,8 @@ class ValueBuilder {
       store_as<T>(&c.s.vec[s.kind == 'V' ? i.reg : i.vvvv].lo, value);
     } else if constexpr (s.kind == 'W' || s.kind == 'U') {
       store_as<T>(&c.s.vec[i.rm].lo, value);
+    } else if constexpr (s.kind == 'X') {
+      store_as<T>(&c.s.vec[s.fixed].lo, value);
     } else if constexpr (s.kind == 'P') {
       put_mm(i.reg & 7, value);
     } else if constexpr (s.kind == 'Q' || s.kind == 'N') {

@@ -21,6 +21,7 @@ struct Env {
   bool ftz = false;         ///< SSE: a masked underflow gives zero
   u8 precision_bits = 64;   ///< x87 precision control: F80 results of add, sub, mul, div, sqrt have 24, 53 or 64 bits
   u8 flags = 0;             ///< Flags raised, OR-ed in by each operation
+  u8 earlier = 0;           ///< Flags of an instruction's earlier steps (DPPS): reported whatever this step raises
   bool rounded_up = false;  ///< x87 C1: the last inexact result was rounded away from zero (in magnitude)
 };
 
@@ -40,7 +41,7 @@ struct F80 {
 /// element comes before the computation, and #O, #U, #P of the others are then not reported.
 inline u8 reported_flags(const Env& env) {
   constexpr u8 before = kInvalid | kDenormal | kDivZero;
-  return env.flags & ~env.masks & before ? env.flags & before : env.flags;
+  return env.earlier | (env.flags & ~env.masks & before ? env.flags & before : env.flags);
 }
 
 // Arithmetic for F = F32, F64 (SSE's rules) and F80 (the x87's, see f80.h for what it does with unmasked exceptions).

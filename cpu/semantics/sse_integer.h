@@ -114,7 +114,7 @@ void pshufw(B& b) {
 
 template <class B>
 void pextrw(B& b) {
-  b.write(dst, b.template zero_extend<u32>(b.op(vec::pextrw, b.read(src), b.read(src2))));
+  b.write(dst, b.template zero_extend<typename B::template Type<0>>(b.op(vec::pextrw, b.read(src), b.read(src2))));
 }
 
 template <class B>

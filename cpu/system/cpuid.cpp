@@ -48,6 +48,8 @@ constexpr Feature kFeatures[] = {
     {"ssse3", 1, kEcx, 9},
     {"cx16", 1, kEcx, 13},
     {"pcid", 1, kEcx, 17},
+    {"sse4_1", 1, kEcx, 19},
+    {"sse4_2", 1, kEcx, 20},
     {"x2apic", 1, kEcx, 21},
     {"tsc_deadline_timer", 1, kEcx, 24},
     {"xsave", 1, kEcx, 26},

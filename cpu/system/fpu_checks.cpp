@@ -68,8 +68,8 @@ fp::Env sse_environment(const Cpu& c) {
 }
 
 void commit_sse_flags(Cpu& c, const fp::Env& env) {
-  if (env.flags == 0) return;
   const u8 reported = fp::reported_flags(env);
+  if (reported == 0) return;
   c.s.mxcsr |= reported;
   if (!(reported & ~env.masks & 0x3F)) [[likely]]
     return;

@@ -22,7 +22,7 @@
 //   followed by the size: b w d q (1, 2, 4, 8), v (operand size), y (4, or 8 with REX.W), z (immediate up to 32 bits),
 //   x (16 bytes of an xmm register or m128), a (the same, and #GP(0) if in memory and not aligned), a trailing number of bytes for anything else is not needed.
 //   V, W, U, P, Q take a size too: Vx full, Wq / Wd / Ww = the low lane or that much memory.
-//   Fixed registers: AL AX eAX (rAX of the operand size) CL DX rCX..., 1 (the constant).
+//   Fixed registers: AL AX eAX (rAX of the operand size) CL DX rCX..., XMM0, 1 (the constant).
 #pragma once
 
 #include "cpu/insn.h"

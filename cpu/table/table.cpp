@@ -5,8 +5,27 @@ namespace callgate {
 const std::vector<const Row*>& all_rows() {
   static const std::vector<const Row*> rows = [] {
     std::vector<const Row*> list;
-    for (const auto group : {arithmetic_rows, bit_rows, bmi_rows, branch_rows, data_rows, mmx_rows, sse3_rows, sse_float_rows,
-                             sse_integer_rows, sse_move_rows, ssse3_rows, fpu_state_rows, string_rows, system_rows, transfer_rows, x87_rows})
+    constexpr std::span<const Row> (*kGroups[])() = {
+        arithmetic_rows,
+        bit_rows,
+        bmi_rows,
+        branch_rows,
+        data_rows,
+        mmx_rows,
+        sse3_rows,
+        sse41_rows,
+        sse42_rows,
+        sse_float_rows,
+        sse_integer_rows,
+        sse_move_rows,
+        ssse3_rows,
+        fpu_state_rows,
+        string_rows,
+        system_rows,
+        transfer_rows,
+        x87_rows,
+    };
+    for (const auto group : kGroups)
       for (const Row& row : group()) list.push_back(&row);
     return list;
   }();

@@ -17,6 +17,8 @@ std::span<const Row> branch_rows();        // near jumps, calls, returns, loops
 std::span<const Row> data_rows();          // mov, movzx, xchg, cmov, push, pop, lea, flags, cbw, cmpxchg, xadd, nop
 std::span<const Row> mmx_rows();
 std::span<const Row> sse3_rows();          // SSE3 but for FISTTP (x87)
+std::span<const Row> sse41_rows();
+std::span<const Row> sse42_rows();         // SSE4.2 but for CRC32 (integer extensions)
 std::span<const Row> sse_float_rows();     // SSE and SSE2 floating point
 std::span<const Row> sse_integer_rows();   // SSE and SSE2 integer
 std::span<const Row> sse_move_rows();      // SSE and SSE2 moves, shuffles, conversions between files, cache control

@@ -52,6 +52,7 @@ constexpr u64 or_bits(u64 a, u64 b) { return a | b; }
 constexpr u64 xor_bits(u64 a, u64 b) { return a ^ b; }
 /// The product of the low halves: unsigned 32 by 32 bits.
 constexpr u64 mul_even(u64 a, u64 b) { return (a & 0xFFFFFFFF) * (b & 0xFFFFFFFF); }
+constexpr i64 mul_even_signed(i64 a, i64 b) { return i64{static_cast<i32>(a)} * static_cast<i32>(b); }
 /// The sum of the products of the two signed halves; -32768 * -32768 twice wraps to 80000000h.
 constexpr u32 mul_add(u32 a, u32 b) {
   const i32 low = i32{static_cast<i16>(a)} * static_cast<i16>(b);
@@ -102,9 +103,11 @@ inline constexpr Lanewise<i16, lane::sub_saturate<i16>> psubsw;
 inline constexpr Lanewise<u8, lane::sub_saturate<u8>> psubusb;
 inline constexpr Lanewise<u16, lane::sub_saturate<u16>> psubusw;
 inline constexpr Lanewise<i16, lane::mul_low<i16>> pmullw;
+inline constexpr Lanewise<i32, lane::mul_low<i32>> pmulld;
 inline constexpr Lanewise<i16, lane::mul_high<i16>> pmulhw;
 inline constexpr Lanewise<u16, lane::mul_high<u16>> pmulhuw;
 inline constexpr Lanewise<u64, lane::mul_even> pmuludq;
+inline constexpr Lanewise<i64, lane::mul_even_signed> pmuldq;
 inline constexpr Lanewise<u32, lane::mul_add> pmaddwd;
 inline constexpr Lanewise<u16, lane::mul_add_bytes> pmaddubsw;
 inline constexpr Lanewise<i16, lane::mul_rounded> pmulhrsw;
@@ -115,12 +118,22 @@ inline constexpr Lanewise<u8, lane::min<u8>> pminub;
 inline constexpr Lanewise<u8, lane::max<u8>> pmaxub;
 inline constexpr Lanewise<i16, lane::min<i16>> pminsw;
 inline constexpr Lanewise<i16, lane::max<i16>> pmaxsw;
+inline constexpr Lanewise<i8, lane::min<i8>> pminsb;
+inline constexpr Lanewise<u16, lane::min<u16>> pminuw;
+inline constexpr Lanewise<i32, lane::min<i32>> pminsd;
+inline constexpr Lanewise<u32, lane::min<u32>> pminud;
+inline constexpr Lanewise<i8, lane::max<i8>> pmaxsb;
+inline constexpr Lanewise<u16, lane::max<u16>> pmaxuw;
+inline constexpr Lanewise<i32, lane::max<i32>> pmaxsd;
+inline constexpr Lanewise<u32, lane::max<u32>> pmaxud;
 inline constexpr Lanewise<u8, lane::equal<u8>> pcmpeqb;
 inline constexpr Lanewise<u16, lane::equal<u16>> pcmpeqw;
 inline constexpr Lanewise<u32, lane::equal<u32>> pcmpeqd;
+inline constexpr Lanewise<u64, lane::equal<u64>> pcmpeqq;
 inline constexpr Lanewise<i8, lane::greater<i8>> pcmpgtb;
 inline constexpr Lanewise<i16, lane::greater<i16>> pcmpgtw;
 inline constexpr Lanewise<i32, lane::greater<i32>> pcmpgtd;
+inline constexpr Lanewise<i64, lane::greater<i64>> pcmpgtq;
 inline constexpr LanewiseUnary<i8, lane::magnitude<i8>> pabsb;
 inline constexpr LanewiseUnary<i16, lane::magnitude<i16>> pabsw;
 inline constexpr LanewiseUnary<i32, lane::magnitude<i32>> pabsd;

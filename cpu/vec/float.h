@@ -131,4 +131,23 @@ struct ToInteger {
 template <class Dest, bool Truncate>
 inline constexpr ToInteger<Dest, Truncate> to_integer;
 
+/// ROUNDPS and relatives: to integral values, by MXCSR's rounding or by the immediate's. SDM 2, Rounding Modes and Encoding
+/// of Immediate.
+template <class F>
+struct RoundLanes {
+  template <class V>
+  V operator()(V a, u8 control, fp::Env& env) const {
+    constexpr u8 kUseMxcsr = 4, kNoPrecision = 8;
+    fp::Env rounding = env;
+    if (!(control & kUseMxcsr)) rounding.round = static_cast<fp::Round>(control & 3);
+    V r;
+    for (unsigned i = 0; i < kLanes<F, V>; i++)
+      set<F>(r, i, fp::round_to_integral(get<F>(a, i), !(control & kNoPrecision), rounding));
+    env.flags = rounding.flags;
+    return r;
+  }
+};
+inline constexpr RoundLanes<F32> round_f32;
+inline constexpr RoundLanes<F64> round_f64;
+
 }  // namespace callgate::vec

@@ -66,6 +66,8 @@ class HostStub {
   ~HostStub() {
     sigaction(SIGFPE, &old_fpe_, nullptr);
     sigaction(SIGSEGV, &old_segv_, nullptr);
+    if (code_ != nullptr) munmap(code_, 4096);
+    if (memory_ != nullptr) munmap(memory_, 4096);
   }
   bool good() const { return code_ != nullptr && memory_ != nullptr; }
   void set(const std::string& instruction) {
@@ -207,6 +209,7 @@ std::string bytes_of(const Encoding& e, bool memory, TestRandom& random) {
       case 'U': rm = static_cast<unsigned>(random.below(16)); break;
       case 'Q':
       case 'N': rm = static_cast<unsigned>(random.below(8)); break;
+      case 'R':
       case 'E': rm = static_cast<unsigned>(random.below(2)); break;
     }
     if (s.size == 'a' && random.below(8) != 0) may_be_unaligned = false;
@@ -263,12 +266,21 @@ bool same(const State& a, const State& b) {
          std::memcmp(a.memory, b.memory, kOperandBytes) == 0;
 }
 
+/// Whether an instruction that raises #XM has gone over to MMX before differs between vendors: TOP and tags are taken over.
+void forgive_transition(const Row& row, const State& host, State& ours) {
+  if ((row.attributes & (kSse | kMmx)) != (kSse | kMmx) || host.fault != 19 || ours.fault != 19) return;
+  store_as<u16>(ours.fxsave + 2, static_cast<u16>((load_as<u16>(ours.fxsave + 2) & ~0x3800) |
+                                                  (load_as<u16>(host.fxsave + 2) & 0x3800)));
+  ours.fxsave[4] = host.fxsave[4];
+  std::memcpy(ours.fxsave + kRegisters, host.fxsave + kRegisters, kXmm - kRegisters);  // by their distance to TOP
+}
+
 /// Processors differ in these by design.
 bool is_estimate(const std::string& name) { return name.starts_with("rcp") || name.starts_with("rsqrt"); }
 
 void compare_rows(std::span<const Row> rows, u64 seed, bool expect_unaligned, bool expect_float) {
   HostStub host;
-  if (!host.good()) return;
+  REQUIRE_MESSAGE(host.good(), "the addresses of the test's pages are taken");
   unsigned left_out = 0;
   test::TestMachine m;
   m.long64(3);
@@ -292,7 +304,9 @@ void compare_rows(std::span<const Row> rows, u64 seed, bool expect_unaligned, bo
       REQUIRE(insn.row == &row);
       host.set(bytes);
       const State in = random_input(random);
-      const State theirs = host.run(in), ours = run_ours(m, insn, in);
+      const State theirs = host.run(in);
+      State ours = run_ours(m, insn, in);
+      forgive_transition(row, theirs, ours);
       executed++;
       if (ours.fault >= 0) faults[ours.fault]++;
       if (!same(theirs, ours) && ++wrong <= 2) {
@@ -315,6 +329,8 @@ void compare_rows(std::span<const Row> rows, u64 seed, bool expect_unaligned, bo
 TEST_CASE("MMX: every row leaves what the host's processor leaves") { compare_rows(mmx_rows(), 1, false, false); }
 TEST_CASE("SSE3: every row leaves what the host's processor leaves") { compare_rows(sse3_rows(), 5, true, true); }
 TEST_CASE("SSSE3: every row leaves what the host's processor leaves") { compare_rows(ssse3_rows(), 6, true, false); }
+TEST_CASE("SSE4.1: every row leaves what the host's processor leaves") { compare_rows(sse41_rows(), 7, true, true); }
+TEST_CASE("SSE4.2: every row leaves what the host's processor leaves") { compare_rows(sse42_rows(), 8, true, false); }
 TEST_CASE("SSE moves: every row leaves what the host's processor leaves") { compare_rows(sse_move_rows(), 2, true, false); }
 TEST_CASE("SSE integers: every row leaves what the host's processor leaves") { compare_rows(sse_integer_rows(), 3, true, false); }
 TEST_CASE("SSE floating point: every row leaves what the host's processor leaves") { compare_rows(sse_float_rows(), 4, true, true); }

@@ -54,6 +54,7 @@ struct Pack {
 inline constexpr Pack<i8, i16> packsswb;
 inline constexpr Pack<i16, i32> packssdw;
 inline constexpr Pack<u8, i16> packuswb;
+inline constexpr Pack<u16, i32> packusdw;
 
 /// Lanes of `a` chosen by two bits of the immediate each, among the four from lane First on.
 template <class T, unsigned First>
@@ -137,23 +138,31 @@ struct Shufpd {
 };
 inline constexpr Shufpd shufpd;
 
-/// PEXTRW, PINSRW: the lane number wraps.
-struct ExtractWord {
+/// PEXTRW, PINSRW and their like: the lane number wraps.
+template <class T>
+struct ExtractLane {
   template <class V>
-  u16 operator()(V a, u8 n) const {
-    return get<u16>(a, n & (kLanes<u16, V> - 1));
+  T operator()(V a, u8 n) const {
+    return get<T>(a, n & (kLanes<T, V> - 1));
   }
 };
-inline constexpr ExtractWord pextrw;
+inline constexpr ExtractLane<u8> pextrb;
+inline constexpr ExtractLane<u16> pextrw;
+inline constexpr ExtractLane<u32> pextrd;
+inline constexpr ExtractLane<u64> pextrq;
 
-struct InsertWord {
+template <class T>
+struct InsertLane {
   template <class V>
-  V operator()(V a, u16 value, u8 n) const {
-    set<u16>(a, n & (kLanes<u16, V> - 1), value);
+  V operator()(V a, T value, u8 n) const {
+    set<T>(a, n & (kLanes<T, V> - 1), value);
     return a;
   }
 };
-inline constexpr InsertWord pinsrw;
+inline constexpr InsertLane<u8> pinsrb;
+inline constexpr InsertLane<u16> pinsrw;
+inline constexpr InsertLane<u32> pinsrd;
+inline constexpr InsertLane<u64> pinsrq;
 
 /// The signs of all lanes as the bits of a number.
 template <class T>

@@ -29,6 +29,8 @@ constexpr Group kGroups[] = {
     {"fpu_state", fpu_state_rows},
     {"mmx", mmx_rows},
     {"sse3", sse3_rows},
+    {"sse41", sse41_rows},
+    {"sse42", sse42_rows},
     {"sse_float", sse_float_rows},
     {"sse_integer", sse_integer_rows},
     {"sse_move", sse_move_rows},

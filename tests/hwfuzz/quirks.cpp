@@ -211,7 +211,9 @@ const Quirk kQuirks[] = {
      }},
     {"unaligned-vector",
      "with AC, #AC for an unaligned 16-byte vector is the processor's choice (SDM 3A, Interrupt 17)",
-     [](Cpu& cpu, const Insn& i) { return cpu.s.flags.test(kAC) && is(i, "movups", "movupd", "movdqu", "lddqu"); },
+     [](Cpu& cpu, const Insn& i) { return cpu.s.flags.test(kAC) && is(i, "movups", "movupd", "movdqu", "lddqu", "pcmpestri", "pcmpestrm",
+                                                  "pcmpistri", "pcmpistrm");
+     },
      [](const Insn&, const Case&, const Outcome& host, Outcome& ours) {
        if (host.vector == 17) ours = host;
      }},
