@@ -2,10 +2,13 @@
 
 #include <algorithm>
 
+#include "cpu/system/random.h"
+
 namespace callgate {
 
 Cpu::Cpu(unsigned cpu_index, PhysicalMap& map, CpuPlatform& board, Log& machine_log, const CpuModel& cpu_model)
     : index(cpu_index), memory(map), platform(board), log(machine_log), model(cpu_model), tlb(map) {
+  s.random = first_random_place(index);
   reset();
 }
 
@@ -35,6 +38,7 @@ void Cpu::reset(bool init) {
   const CpuState before = s;
   s = CpuState{};
   s.retired = before.retired;
+  s.random = before.random;
   if (init) {  // SDM 3A, Table 10-1: what INIT leaves alone
     s.x87 = before.x87;
     s.mxcsr = before.mxcsr;

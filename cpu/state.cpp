@@ -49,6 +49,7 @@ void CpuState::sync(StateIo& io) {
   callgate::sync(io, x87);
   io.field(mxcsr);
   for (auto& v : vec) io.fields(v.lo.q, v.hi.q);
+  io.field(random);
 }
 
 }  // namespace callgate

@@ -133,6 +133,7 @@ struct CpuState {
   X87State x87;
   u32 mxcsr = 0x1F80;
   VectorRegister vec[16];
+  u64 random = 0;  ///< the place in the sequence of RDRAND and RDSEED (cpu/system/random.cpp); a reset leaves it alone
 
   /// Lists every field once: save, restore and hash.
   void sync(StateIo& io);

@@ -45,14 +45,19 @@ constexpr Feature kFeatures[] = {
     {"sse", 1, kEdx, 25},
     {"sse2", 1, kEdx, 26},
     {"pni", 1, kEcx, 0},  // SSE3: Prescott's new instructions
+    {"pclmulqdq", 1, kEcx, 1},
     {"ssse3", 1, kEcx, 9},
     {"cx16", 1, kEcx, 13},
     {"pcid", 1, kEcx, 17},
     {"sse4_1", 1, kEcx, 19},
     {"sse4_2", 1, kEcx, 20},
     {"x2apic", 1, kEcx, 21},
+    {"movbe", 1, kEcx, 22},
+    {"popcnt", 1, kEcx, 23},
     {"tsc_deadline_timer", 1, kEcx, 24},
+    {"aes", 1, kEcx, 25},
     {"xsave", 1, kEcx, 26},
+    {"rdrand", 1, kEcx, 30},
     {"arat", 6, kEax, 2},
     {"fsgsbase", 7, kEbx, 0},
     {"tsc_adjust", 7, kEbx, 1},
@@ -62,7 +67,10 @@ constexpr Feature kFeatures[] = {
     {"erms", 7, kEbx, 9},
     {"invpcid", 7, kEbx, 10},
     {"zero_fcs_fds", 7, kEbx, 13},
+    {"rdseed", 7, kEbx, 18},
+    {"adx", 7, kEbx, 19},
     {"smap", 7, kEbx, 20},
+    {"sha_ni", 7, kEbx, 29},
     {"umip", 7, kEcx, 2},
     {"fsrm", 7, kEdx, 4},
     {"arch_capabilities", 7, kEdx, 29},
@@ -72,6 +80,7 @@ constexpr Feature kFeatures[] = {
     {"rdtscp", 0x80000001, kEdx, 27},
     {"lm", 0x80000001, kEdx, 29},
     {"lahf_lm", 0x80000001, kEcx, 0},
+    {"abm", 0x80000001, kEcx, 5},  // LZCNT; POPCNT has a bit of its own
     {"constant_tsc", 0x80000007, kEdx, 8},  // Linux shows nonstop_tsc for the same bit
     {"null_sel_clr_base", 0x80000021, kEax, 6},
 };

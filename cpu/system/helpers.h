@@ -33,6 +33,10 @@ void rdpmc(Cpu& c, const Insn& i);
 void xgetbv(Cpu& c, const Insn& i);
 void xsetbv(Cpu& c, const Insn& i);
 
+// random.cpp
+void rdrand(Cpu& c, const Insn& i);
+void rdseed(Cpu& c, const Insn& i);
+
 // idle.cpp
 void hlt(Cpu& c, const Insn& i);
 void monitor(Cpu& c, const Insn& i);

@@ -14,7 +14,9 @@ std::span<const Row> arithmetic_rows();    // add, adc, sub, sbb, cmp, and, or, 
 std::span<const Row> bit_rows();           // shifts, rotates, bt*, bsf/bsr, bswap, setcc
 std::span<const Row> bmi_rows();           // BMI1 and BMI2
 std::span<const Row> branch_rows();        // near jumps, calls, returns, loops
+std::span<const Row> crypto_rows();        // AES, PCLMULQDQ, SHA
 std::span<const Row> data_rows();          // mov, movzx, xchg, cmov, push, pop, lea, flags, cbw, cmpxchg, xadd, nop
+std::span<const Row> integer_extension_rows();  // popcnt, lzcnt, tzcnt, adx, crc32, movbe, rdrand, rdseed
 std::span<const Row> mmx_rows();
 std::span<const Row> sse3_rows();          // SSE3 but for FISTTP (x87)
 std::span<const Row> sse41_rows();

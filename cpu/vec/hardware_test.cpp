@@ -275,6 +275,11 @@ void forgive_transition(const Row& row, const State& host, State& ours) {
   std::memcpy(ours.fxsave + kRegisters, host.fxsave + kRegisters, kXmm - kRegisters);  // by their distance to TOP
 }
 
+/// SHA's operands must be aligned on Intel's processors (SDM 2, exceptions of type 4), not on AMD's.
+bool aligned_on_intel_only(const Row& row, const State& host, const State& ours) {
+  return std::string_view(row.feature) == "sha_ni" && host.fault == -1 && ours.fault == 13;
+}
+
 /// Processors differ in these by design.
 bool is_estimate(const std::string& name) { return name.starts_with("rcp") || name.starts_with("rsqrt"); }
 
@@ -309,6 +314,7 @@ void compare_rows(std::span<const Row> rows, u64 seed, bool expect_unaligned, bo
       forgive_transition(row, theirs, ours);
       executed++;
       if (ours.fault >= 0) faults[ours.fault]++;
+      if (aligned_on_intel_only(row, theirs, ours)) continue;
       if (!same(theirs, ours) && ++wrong <= 2) {
         const std::string what = fmt::format("{} {}: {}\n  {}", row.encoding, row.name, hex(bytes.data(), static_cast<unsigned>(bytes.size())),
                                              difference(in, theirs, ours));
@@ -331,6 +337,9 @@ TEST_CASE("SSE3: every row leaves what the host's processor leaves") { compare_r
 TEST_CASE("SSSE3: every row leaves what the host's processor leaves") { compare_rows(ssse3_rows(), 6, true, false); }
 TEST_CASE("SSE4.1: every row leaves what the host's processor leaves") { compare_rows(sse41_rows(), 7, true, true); }
 TEST_CASE("SSE4.2: every row leaves what the host's processor leaves") { compare_rows(sse42_rows(), 8, true, false); }
+TEST_CASE("AES, PCLMULQDQ and SHA: every row leaves what the host's processor leaves") {
+  compare_rows(crypto_rows(), 9, true, false);
+}
 TEST_CASE("SSE moves: every row leaves what the host's processor leaves") { compare_rows(sse_move_rows(), 2, true, false); }
 TEST_CASE("SSE integers: every row leaves what the host's processor leaves") { compare_rows(sse_integer_rows(), 3, true, false); }
 TEST_CASE("SSE floating point: every row leaves what the host's processor leaves") { compare_rows(sse_float_rows(), 4, true, true); }

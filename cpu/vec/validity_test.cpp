@@ -92,6 +92,7 @@ class Prober {
 /// Encodings that extensions which the model doesn't have put between those of SSE; the host may have them or not.
 bool later_extension(u8 map, u8 opcode, u8 prefix) {
   if (map != 1) return false;
+  if (opcode == 0xC7) return true;                      // VMX, RDPID, ...
   if (opcode == 0xAE) return true;                      // XSAVEOPT, CLWB, FSGSBASE, ...
   if (prefix != 0xF2 && prefix != 0xF3) return false;
   return opcode == 0x2B;                                // SSE4a
@@ -103,7 +104,7 @@ TEST_CASE("MMX and SSE encodings exist with exactly those prefixes that the host
   Prober host;
   REQUIRE_MESSAGE(host.good(), "the addresses of the test's pages are taken");
   std::set<std::pair<u8, u8>> opcodes;  // with their map
-  for (const auto rows : {mmx_rows(), sse_float_rows(), sse_integer_rows(), sse_move_rows(), sse3_rows(), ssse3_rows(), sse41_rows(), sse42_rows()})
+  for (const auto rows : {mmx_rows(), sse_float_rows(), sse_integer_rows(), sse_move_rows(), sse3_rows(), ssse3_rows(), sse41_rows(), sse42_rows(), crypto_rows(), integer_extension_rows()})
     for (const Row& row : rows) {
       const Encoding e = parse_encoding(row);
       if (e.has_modrm && test::host_has(row.feature)) opcodes.emplace(e.map, e.opcode);  // after EMMS code would go on

@@ -151,17 +151,10 @@ const Exception kExceptions[] = {
      [](const Comparison& c) {
        return theirs_only(c) && (opcode_is(c, 0, 0x62) || opcode_is(c, 0, 0x8F));
      }},
-    {"no-sse4a", "not in the model: SSE4a, 3DNow! and cryptography in legacy encoding",
-     [](const Comparison& c) {
-       return theirs_only(c) &&
-              (in_groups(c, {"sse4a", "aes", "pclmul", "sha", "3dnow"}) ||
-               named(c, {"crc32"}));
-     }},
-    {"no-later-integer", "not in the model: later integer extensions",
-     [](const Comparison& c) {
-       return theirs_only(c) &&
-              (in_groups(c, {"rtm", "adx", "bmi"}) || named(c, {"movbe", "popcnt", "rdrand", "rdseed", "xtest"}));
-     }},
+    {"no-amd-vectors", "not in the model: SSE4a and 3DNow!",
+     [](const Comparison& c) { return theirs_only(c) && in_groups(c, {"sse4a", "3dnow"}); }},
+    {"no-transactions", "not in the model: RTM",
+     [](const Comparison& c) { return theirs_only(c) && (in_groups(c, {"rtm"}) || named(c, {"xtest"})); }},
     {"no-xsave-forms", "not in the model: forms of XSAVE besides the first",
      [](const Comparison& c) {
        return theirs_only(c) &&

@@ -209,6 +209,11 @@ const Quirk kQuirks[] = {
        ours.out.fx.mxcsr = mxcsr;
        std::memcpy(ours.out.fx.xmm, xmm, sizeof xmm);
      }},
+    {"sha-alignment", "SHA's operands must be aligned on Intel (SDM 2, exceptions of type 4), not on AMD",
+     [](Cpu&, const Insn& i) { return i.is_memory && std::string_view(i.row->feature) == "sha_ni"; },
+     [](const Insn&, const Case&, const Outcome& host, Outcome& ours) {
+       if (ours.vector == 13) ours = host;
+     }},
     {"unaligned-vector",
      "with AC, #AC for an unaligned 16-byte vector is the processor's choice (SDM 3A, Interrupt 17)",
      [](Cpu& cpu, const Insn& i) { return cpu.s.flags.test(kAC) && is(i, "movups", "movupd", "movdqu", "lddqu", "pcmpestri", "pcmpestrm",
