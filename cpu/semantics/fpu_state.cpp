@@ -48,9 +48,12 @@ struct Header {
   u64 xcomp_bv;
   u64 reserved[6];
 };
+constexpr u64 kCompacted = u64{1} << 63;  ///< in XCOMP_BV: components lie side by side, those that XCOMP_BV names
 constexpr u64 kXstateX87 = kXcr0X87, kXstateSse = kXcr0Sse, kXstateAvx = kXcr0Avx;
 constexpr unsigned kHeaderOffset = 512;
-constexpr unsigned kAvxOffset = 576;  ///< the upper halves of the YMM registers. CPUID leaf 0Dh, sub-leaf 2
+/// The upper halves of the YMM registers: CPUID leaf 0Dh, sub-leaf 2. In the compacted format too, as there is no component
+/// between the header and them.
+constexpr unsigned kAvxOffset = 576;
 
 /// XMM8 to XMM15 exist in 64-bit mode only: elsewhere they are neither saved nor loaded.
 unsigned vector_registers(const Cpu& c) { return c.bits64() ? 16 : 8; }
@@ -104,8 +107,64 @@ void require_xsave(const Cpu& c) {
   if (c.s.cr0 & kCr0Ts) raise_plain(Vector::NM, "XSAVE or XRSTOR with CR0.TS");
 }
 
-/// XINUSE: the components that are not in their initial state. The manual lets a processor say "in use" of all; ours says
-/// what is true, the same on every engine.
+enum class SaveForm : u8 {
+  Standard,   ///< XSAVE: every requested component is written to its place, in use or not
+  Optimized,  ///< XSAVEOPT: only those in use; MXCSR goes with the request all the same
+  Compacted,  ///< XSAVEC: only those in use, MXCSR with SSE's; the header says which places there are
+};
+
+// Of the header only XSTATE_BV's bits of requested components change, but XSAVEC writes the format too. What was restored
+// from the same area is written again: there is no modified optimization to tell. SDM 1, 13.7, 13.9, 13.10.
+void save_components(Cpu& c, const Insn& i, SaveForm form) {
+  require_xsave(c);
+  const SegReg seg = segment(i);
+  const u64 at = effective_address(c, i);
+  require_aligned(c, seg, at, 64, Access::Write);
+  const u64 requested = requested_components(c);
+  const u64 in_use = components_in_use(c) & requested;
+  const u64 written = form == SaveForm::Standard ? requested : in_use;
+  const unsigned count = vector_registers(c);
+  const unsigned size = kHeaderOffset + sizeof(Header) + (requested & kXstateAvx ? 16 * 16 : 0);
+  c.probe_write(seg, at, size);
+
+  LegacyArea area;
+  if (written & kXstateX87) {
+    save_x87(c, i, area);
+    c.store_bytes(seg, at, &area, offsetof(LegacyArea, mxcsr));
+    c.store_bytes(seg, at + offsetof(LegacyArea, st), &area.st, sizeof area.st);
+  }
+  if (form == SaveForm::Compacted ? written & kXstateSse : requested & (kXstateSse | kXstateAvx)) {
+    c.store<u32>(seg, at + offsetof(LegacyArea, mxcsr), c.s.mxcsr);
+    c.store<u32>(seg, at + offsetof(LegacyArea, mxcsr_mask), kMxcsrMask);
+  }
+  for (unsigned n = 0; n < count; n++) {
+    if (written & kXstateSse) c.store<V128>(seg, at + offsetof(LegacyArea, xmm) + 16 * n, c.s.vec[n].lo);
+    if (written & kXstateAvx) c.store<V128>(seg, at + kAvxOffset + 16 * n, c.s.vec[n].hi);
+  }
+  const u64 xstate_bv = at + kHeaderOffset;
+  if (form == SaveForm::Compacted) {
+    c.store<u64>(seg, xstate_bv, in_use);
+    c.store<u64>(seg, xstate_bv + offsetof(Header, xcomp_bv), requested | kCompacted);
+  } else {
+    c.store<u64>(seg, xstate_bv, (c.load<u64>(seg, xstate_bv) & ~requested) | in_use);
+  }
+}
+
+/// What XRSTOR refuses in a header. SDM 1, 13.8.1 and 13.8.2.
+void check_header(const Cpu& c, const Header& h) {
+  const bool compacted = h.xcomp_bv & kCompacted;
+  const u64 components = h.xcomp_bv & ~kCompacted;
+  u64 reserved = h.reserved[0];
+  for (unsigned n = 1; n < 6; n++) reserved |= compacted ? h.reserved[n] : 0;
+  if (reserved != 0 || (!compacted && components != 0) || (components & ~c.s.xcr0))
+    raise(Vector::GP, 0, "XRSTOR of a header with XCOMP_BV = {0:#x}, reserved bits {1:#x}", h.xcomp_bv, reserved);
+  if (h.xstate_bv & ~(compacted ? components : c.s.xcr0))
+    raise(Vector::GP, 0, "XRSTOR with XSTATE_BV = {0:#x} beyond XCR0 = {1:#x} or XCOMP_BV", h.xstate_bv, c.s.xcr0);
+}
+
+}  // namespace
+
+// The manual lets a processor say "in use" of all; ours says what is true, the same on every engine.
 u64 components_in_use(const Cpu& c) {
   u64 in_use = 0;
   const X87State& x = c.s.x87;
@@ -121,8 +180,6 @@ u64 components_in_use(const Cpu& c) {
   if (c.s.mxcsr != kMxcsrInitial) in_use |= kXstateSse;
   return in_use;
 }
-
-}  // namespace
 
 void emms(Cpu& c, const Insn&) {
   c.s.x87.top = 0;
@@ -162,38 +219,12 @@ void fxrstor(Cpu& c, const Insn& i) {
   for (unsigned n = 0; n < vector_registers(c); n++) c.s.vec[n].lo = area.xmm[n];
 }
 
-// The standard format: every requested component is written to its place, in use or not; of the header only XSTATE_BV's bits
-// of those components change.
-void xsave(Cpu& c, const Insn& i) {
-  require_xsave(c);
-  const SegReg seg = segment(i);
-  const u64 at = effective_address(c, i);
-  require_aligned(c, seg, at, 64, Access::Write);
-  const u64 requested = requested_components(c);
-  const unsigned count = vector_registers(c);
-  const unsigned size = kHeaderOffset + sizeof(Header) + (requested & kXstateAvx ? 16 * 16 : 0);
-  c.probe_write(seg, at, size);
+void xsave(Cpu& c, const Insn& i) { save_components(c, i, SaveForm::Standard); }
+void xsaveopt(Cpu& c, const Insn& i) { save_components(c, i, SaveForm::Optimized); }
+void xsavec(Cpu& c, const Insn& i) { save_components(c, i, SaveForm::Compacted); }
 
-  const u64 old = c.load<u64>(seg, at + kHeaderOffset);
-  LegacyArea area;
-  if (requested & kXstateX87) {
-    save_x87(c, i, area);
-    c.store_bytes(seg, at, &area, offsetof(LegacyArea, mxcsr));
-    c.store_bytes(seg, at + offsetof(LegacyArea, st), &area.st, sizeof area.st);
-  }
-  if (requested & (kXstateSse | kXstateAvx)) {
-    c.store<u32>(seg, at + offsetof(LegacyArea, mxcsr), c.s.mxcsr);
-    c.store<u32>(seg, at + offsetof(LegacyArea, mxcsr_mask), kMxcsrMask);
-  }
-  for (unsigned n = 0; n < count; n++) {
-    if (requested & kXstateSse) c.store<V128>(seg, at + offsetof(LegacyArea, xmm) + 16 * n, c.s.vec[n].lo);
-    if (requested & kXstateAvx) c.store<V128>(seg, at + kAvxOffset + 16 * n, c.s.vec[n].hi);
-  }
-  c.store<u64>(seg, at + kHeaderOffset, (old & ~requested) | (components_in_use(c) & requested));
-}
-
-// A requested component that XSTATE_BV doesn't have gets its initial state; MXCSR is loaded whenever SSE or AVX is requested.
-// There is no compacted format: CPUID doesn't offer XSAVEC.
+// A requested component that XSTATE_BV doesn't have gets its initial state. MXCSR is loaded from a standard area whenever SSE
+// or AVX is requested; to the compacted format it is a part of SSE.
 void xrstor(Cpu& c, const Insn& i) {
   require_xsave(c);
   const SegReg seg = segment(i);
@@ -210,11 +241,10 @@ void xrstor(Cpu& c, const Insn& i) {
   const unsigned size = kHeaderOffset + sizeof(Header) + (requested & kXstateAvx ? sizeof area.upper : 0);
   c.load_bytes(seg, at, &area, size);
   const Header& h = area.header;
-  if (h.xcomp_bv != 0 || h.reserved[0] != 0)
-    raise(Vector::GP, 0, "XRSTOR of a header with XCOMP_BV = {0:#x}", h.xcomp_bv);
-  if (h.xstate_bv & ~c.s.xcr0)
-    raise(Vector::GP, 0, "XRSTOR with XSTATE_BV = {0:#x} beyond XCR0 = {1:#x}", h.xstate_bv, c.s.xcr0);
-  if (requested & (kXstateSse | kXstateAvx)) check_mxcsr(area.legacy.mxcsr);
+  check_header(c, h);
+  const bool standard = !(h.xcomp_bv & kCompacted);
+  const bool load_mxcsr = standard ? requested & (kXstateSse | kXstateAvx) : requested & h.xstate_bv & kXstateSse;
+  if (load_mxcsr) check_mxcsr(area.legacy.mxcsr);
 
   if (requested & kXstateX87) {
     if (h.xstate_bv & kXstateX87) {
@@ -225,7 +255,8 @@ void xrstor(Cpu& c, const Insn& i) {
       update_ferr(c, was_pending);
     }
   }
-  if (requested & (kXstateSse | kXstateAvx)) c.s.mxcsr = area.legacy.mxcsr;
+  if (load_mxcsr) c.s.mxcsr = area.legacy.mxcsr;
+  else if (requested & kXstateSse) c.s.mxcsr = kMxcsrInitial;
   for (unsigned n = 0; n < count; n++) {
     if (requested & kXstateSse) c.s.vec[n].lo = h.xstate_bv & kXstateSse ? area.legacy.xmm[n] : V128{};
     if (requested & kXstateAvx) c.s.vec[n].hi = h.xstate_bv & kXstateAvx ? area.upper[n] : V128{};

@@ -193,7 +193,16 @@ TEST_CASE("XRSTOR refuses a header of another format, unknown components, bad MX
   for (unsigned n = 0; n < 8; n++) m.write<u64>(kArea + kHeader + 8 * n, 0);
   m.write<u32>(kArea + 24, 0x1F80);
   SUBCASE("component beyond XCR0") { m.write<u64>(kArea + kHeader, 4); }
-  SUBCASE("compacted") { m.write<u64>(kArea + kHeader + 8, u64{1} << 63); }
+  SUBCASE("XCOMP_BV of the standard format") { m.write<u64>(kArea + kHeader + 8, 3); }
+  SUBCASE("compacted: component beyond XCR0") { m.write<u64>(kArea + kHeader + 8, u64{1} << 63 | 4); }
+  SUBCASE("compacted: component that the area has no place for") {
+    m.write<u64>(kArea + kHeader, 2);
+    m.write<u64>(kArea + kHeader + 8, u64{1} << 63 | 1);
+  }
+  SUBCASE("compacted: reserved") {
+    m.write<u64>(kArea + kHeader + 8, u64{1} << 63 | 3);
+    m.write<u64>(kArea + kHeader + 56, 1);
+  }
   SUBCASE("reserved") { m.write<u64>(kArea + kHeader + 16, 1); }
   SUBCASE("MXCSR") { m.write<u32>(kArea + 24, 0x80000000); }
   SUBCASE("alignment") { m.cpu.s.gpr[RDI] = kArea + 16; }
@@ -201,6 +210,60 @@ TEST_CASE("XRSTOR refuses a header of another format, unknown components, bad MX
   CHECK(m.last_fault() == "#GP(0x0)");
   CHECK(m.cpu.s.vec[3].lo.q[0] != 0);
   CHECK(m.cpu.s.x87.empty == 0x3F);
+}
+
+TEST_CASE("XSAVEOPT leaves out what is in its initial state, but MXCSR") {
+  Machine m;
+  for (VectorRegister& v : m.cpu.s.vec) v = {};
+  m.write<u64>(kArea + kHeader, 0xF3);
+  m.run({0x0F, 0xAE, 0x37});
+  CHECK(m.handling() == -1);
+  CHECK(m.saved<u64>(kHeader) == 0xF1);
+  CHECK(m.saved<u16>(0) == 0x37F);
+  CHECK(m.saved<u32>(24) == 0x1F80);
+  CHECK(m.saved<u64>(160) == 0xEEEEEEEEEEEEEEEE);
+  CHECK(m.saved<u64>(kHeader + 8) == 0xEEEEEEEEEEEEEEEE);
+}
+
+TEST_CASE("XSAVEC writes what is in use, and the format to the header; XRSTOR takes it") {
+  Machine m;
+  m.cpu.s.x87 = X87State{};
+  m.cpu.s.mxcsr = 0x1FA0;
+  m.run({0x48, 0x0F, 0xC7, 0x27});
+  CHECK(m.handling() == -1);
+  CHECK(m.saved<u64>(kHeader) == 2);
+  CHECK(m.saved<u64>(kHeader + 8) == (u64{1} << 63 | 3));
+  CHECK(m.saved<u64>(kHeader + 16) == 0xEEEEEEEEEEEEEEEE);
+  CHECK(m.saved<u64>(0) == 0xEEEEEEEEEEEEEEEE);
+  CHECK(m.saved<u32>(24) == 0x1FA0);
+  CHECK(m.saved<u64>(160 + 16) == m.cpu.s.vec[1].lo.q[0]);
+  for (unsigned n = 2; n < 8; n++) m.write<u64>(kArea + kHeader + 8 * n, 0);
+  const u64 kept = m.cpu.s.vec[1].lo.q[0];
+  for (VectorRegister& v : m.cpu.s.vec) v = {};
+  m.cpu.s.mxcsr = 0x1F80;
+  m.cpu.s.x87.control = 0x27F;
+  m.run({0x0F, 0xAE, 0x2F});
+  CHECK(m.handling() == -1);
+  CHECK(m.cpu.s.vec[1].lo.q[0] == kept);
+  CHECK(m.cpu.s.mxcsr == 0x1FA0);
+  CHECK(m.cpu.s.x87.control == 0x37F);
+  // Without SSE in XSTATE_BV the compacted format gives MXCSR its initial value, whatever stands in the area.
+  m.write<u64>(kArea + kHeader, 0);
+  m.run({0x0F, 0xAE, 0x2F});
+  CHECK(m.cpu.s.mxcsr == 0x1F80);
+  CHECK(m.cpu.s.vec[1].lo.q[0] == 0);
+}
+
+TEST_CASE("XGETBV of 1 tells the components in use") {
+  Machine m;
+  m.cpu.s.gpr[RCX] = 1;
+  m.cpu.s.x87 = X87State{};
+  m.run({0x0F, 0x01, 0xD0});
+  CHECK(m.handling() == -1);
+  CHECK(m.cpu.s.gpr[RAX] == 2);
+  m.cpu.s.gpr[RCX] = 2;
+  m.run({0x0F, 0x01, 0xD0});
+  CHECK(m.last_fault() == "#GP(0x0)");
 }
 
 TEST_CASE("XSAVE is unknown without CR4.OSXSAVE and not available with CR0.TS") {

@@ -27,6 +27,10 @@ inline bool host_has(std::string_view feature) {
       {"sha_ni", 7, kEbx, 29}, {"bmi2", 7, kEbx, 8},       {"avx", 1, kEcx, 28},    {"avx2", 7, kEbx, 5},
       {"fma", 1, kEcx, 12},    {"f16c", 1, kEcx, 29},
   };
+  if (feature == "xsaveopt" || feature == "xsavec") {
+    u32 r[4] = {};
+    return __get_cpuid_count(0xD, 1, &r[0], &r[1], &r[2], &r[3]) && (r[0] >> (feature == "xsavec") & 1);
+  }
   if (feature == "abm") {
     // CPUID may hide LZCNT behind a hypervisor; without it the instruction is BSR, which gives 0 here.
     u32 zeros;

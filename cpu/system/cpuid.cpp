@@ -19,6 +19,7 @@ struct Feature {
   u32 leaf;
   Register reg;
   u8 bit;
+  u32 subleaf = 0;
 };
 
 constexpr Feature kFeatures[] = {
@@ -74,6 +75,9 @@ constexpr Feature kFeatures[] = {
     {"umip", 7, kEcx, 2},
     {"fsrm", 7, kEdx, 4},
     {"arch_capabilities", 7, kEdx, 29},
+    {"xsaveopt", 0xD, kEax, 0, 1},
+    {"xsavec", 0xD, kEax, 1, 1},
+    {"xgetbv1", 0xD, kEax, 2, 1},
     {"syscall", 0x80000001, kEdx, 11},
     {"nx", 0x80000001, kEdx, 20},
     {"pdpe1gb", 0x80000001, kEdx, 26},
@@ -92,10 +96,11 @@ constexpr const char* kBrand = "Callgate virtual CPU";
 constexpr u32 kCacheLine = 64;
 constexpr u32 kTscMhz = 1000;  // the TSC counts guest nanoseconds
 
-void add_features(u32 leaf, CpuidLeaf& r) {
+void add_features(u32 leaf, u32 subleaf, CpuidLeaf& r) {
   u32* const words[4] = {&r.eax, &r.ebx, &r.ecx, &r.edx};
+  if (leaf != 7 && leaf != 0xD) subleaf = 0;  // those that answer by sub-leaf
   for (const Feature& f : kFeatures)
-    if (f.leaf == leaf) *words[f.reg] |= 1u << f.bit;
+    if (f.leaf == leaf && f.subleaf == subleaf) *words[f.reg] |= 1u << f.bit;
 }
 
 /// Bits of an APIC ID that number the processors in the package.
@@ -164,8 +169,9 @@ CpuidLeaf topology(const CpuModel& model, unsigned index, u32 subleaf) {
 
 CpuidLeaf extended_state(const CpuModel& model, u32 subleaf) {
   constexpr u32 kLegacyAndHeader = 512 + 64;  // x87 and SSE live in the legacy region
-  if (subleaf != 0) return {};                // no XSAVEOPT, XSAVEC, XSAVES; no further components
   CpuidLeaf r;
+  if (subleaf == 1) r.ebx = kLegacyAndHeader;  // what XSAVEC writes, for the components that XCR0 has
+  if (subleaf != 0) return r;                  // no further components
   r.eax = static_cast<u32>(supported_xcr0(model));
   r.ebx = r.ecx = kLegacyAndHeader;
   return r;
@@ -228,7 +234,7 @@ CpuidLeaf cpuid(const CpuModel& model, unsigned index, u32 leaf, u32 subleaf, bo
     default:
       break;
   }
-  if (leaf != 7 || subleaf == 0) add_features(leaf, r);
+  add_features(leaf, subleaf, r);
   return r;
 }
 

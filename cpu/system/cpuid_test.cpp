@@ -110,7 +110,8 @@ TEST_CASE("CPUID describes the XSAVE area and the address sizes") {
   CHECK(r.eax == 3);
   CHECK(r.ebx == 576);
   CHECK(r.ecx == 576);
-  CHECK(leaf(0xD, 1).eax == 0);
+  CHECK(leaf(0xD, 1).eax == 7);  // XSAVEOPT, XSAVEC, XGETBV of 1; no XSAVES
+  CHECK(leaf(0xD, 1).ebx == 576);
   CHECK(leaf(0xD, 2).eax == 0);
   CHECK(leaf(0x80000008).eax == (kPhysicalBits | kLinearBits << 8));
 }

@@ -1,4 +1,5 @@
 // What software asks the processor about itself: CPUID, time, extended control registers.
+#include "cpu/semantics/fpu_state.h"
 #include "cpu/system/helpers.h"
 #include "cpu/system/msr.h"
 
@@ -56,8 +57,10 @@ void rdpmc(Cpu& c, const Insn&) {
 
 void xgetbv(Cpu& c, const Insn&) {
   require_osxsave(c);
-  if (c.gpr<u32>(RCX) != 0) raise(Vector::GP, 0, "XGETBV of XCR{0}", c.gpr<u32>(RCX));
-  set_edx_eax(c, c.s.xcr0);
+  // "XCR1" is the components of XCR0 that are in use. SDM 1, 13.2.
+  const u32 number = c.gpr<u32>(RCX);
+  if (number > 1) raise(Vector::GP, 0, "XGETBV of XCR{0}", number);
+  set_edx_eax(c, number == 0 ? c.s.xcr0 : c.s.xcr0 & components_in_use(c));
 }
 
 void xsetbv(Cpu& c, const Insn&) {

@@ -17,6 +17,10 @@ const Row kRows[] = {
     CG_HELPER("NP 0F AE /3 /mem", stmxcsr, "Md", kSse, kNoFlags, "sse"),
     CG_HELPER("NP REX.W0 0F AE /4 /mem", xsave, "M", kNoAttr, kNoFlags, "xsave"),
     CG_HELPER("NP REX.W 0F AE /4 /mem", xsave64, "M", kNoAttr, kNoFlags, "xsave"),
+    CG_HELPER("NP REX.W0 0F AE /6 /mem", xsaveopt, "M", kNoAttr, kNoFlags, "xsaveopt"),
+    CG_HELPER("NP REX.W 0F AE /6 /mem", xsaveopt64, "M", kNoAttr, kNoFlags, "xsaveopt"),
+    CG_HELPER("NP REX.W0 0F C7 /4 /mem", xsavec, "M", kNoAttr, kNoFlags, "xsavec"),
+    CG_HELPER("NP REX.W 0F C7 /4 /mem", xsavec64, "M", kNoAttr, kNoFlags, "xsavec"),
     CG_HELPER("NP REX.W0 0F AE /5 /mem", xrstor, "M", kNoAttr, kNoFlags, "xsave"),
     CG_HELPER("NP REX.W 0F AE /5 /mem", xrstor64, "M", kNoAttr, kNoFlags, "xsave"),
 };

@@ -41,6 +41,7 @@ void Draft::image(u64 at, unsigned size) {
       u64 header[8] = {};
       header[0] = random_.below(4);
       // What no processor takes: a component that none has, or a header that is neither standard nor compacted.
+      if (one_in(random_, 4)) header[1] = u64{1} << 63 | (one_in(random_, 4) ? random_.below(4) : 3);  // XSAVEC's format
       if (one_in(random_, 20)) header[0] |= u64{1} << 62;
       if (one_in(random_, 20)) header[1 + random_.below(7)] = hard_integer(random_) >> 1;
       c_.put(at + 512, header, sizeof header);

@@ -8,7 +8,7 @@ namespace callgate::hwfuzz {
 bool wants_to_be_first(const Row& row) {
   if (row.attributes & kSystem) return true;
   return one_of(mnemonic(row), {"ret", "popf", "leave", "enter", "fxrstor", "fxrstor64", "xrstor", "xrstor64", "xsave",
-                                "xsave64", "maskmovq", "maskmovdqu", "xlat", "ldmxcsr", "div", "idiv"}) ||
+                                "xsave64", "xsaveopt", "xsaveopt64", "xsavec", "xsavec64", "maskmovq", "maskmovdqu", "xlat", "ldmxcsr", "div", "idiv"}) ||
          (row.attributes & kRep) || (one_of(mnemonic(row), {"jmp", "call"}) && row.operands[0] == 'E');
 }
 

@@ -88,7 +88,10 @@ void forgive_last_place(const Insn&, const Case&, const Outcome& host, Outcome& 
 // --- images of the floating-point state -------------------------------------------------------------------------
 
 bool is_environment(const Insn& i) { return is(i, "fnstenv", "fnsave"); }
-bool is_fx_image(const Insn& i) { return is(i, "fxsave", "fxsave64", "xsave", "xsave64"); }
+bool is_xsave(const Insn& i) {
+  return is(i, "xsave", "xsave64", "xsaveopt", "xsaveopt64", "xsavec", "xsavec64");
+}
+bool is_fx_image(const Insn& i) { return is(i, "fxsave", "fxsave64") || is_xsave(i); }
 bool is_image(const Insn& i) {
   return is_environment(i) || is_fx_image(i) || is(i, "fldenv", "frstor", "fxrstor", "fxrstor64", "xrstor", "xrstor64");
 }
@@ -97,7 +100,7 @@ void forgive_fx_image(const Insn& i, const Case& c, const Outcome& host, Outcome
   const u64 at = operand_address(i, c);
   if (!(c.in.fx.status & 0x80)) forgive_memory(at + 6, 18, host, ours);    // FOP, FIP, FDP
   forgive_memory(at + 28, 4, host, ours);                                  // MXCSR_MASK
-  if (is(i, "xsave", "xsave64")) forgive_memory(at + 512, 1, host, ours);  // XSTATE_BV
+  if (is_xsave(i)) forgive_memory(at + 512, 1, host, ours);                // XSTATE_BV
 }
 
 void forgive_environment(const Insn& i, const Case& c, const Outcome& host, Outcome& ours) {
