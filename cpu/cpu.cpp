@@ -6,6 +6,8 @@
 
 namespace callgate {
 
+static_assert(sizeof(EngineSlots) % alignof(CpuState) == 0, "emitted code reaches both from one register");
+
 Cpu::Cpu(unsigned cpu_index, PhysicalMap& map, CpuPlatform& board, Log& machine_log, const CpuModel& cpu_model)
     : index(cpu_index), memory(map), platform(board), log(machine_log), model(cpu_model), tlb(map) {
   s.random = first_random_place(index);

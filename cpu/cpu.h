@@ -36,6 +36,13 @@ struct FaultRecord {
   u64 retired = 0;
 };
 
+/// Words of an engine's own that emitted code reaches by short negative displacements from the register file. No part of
+/// the state; the interpreter doesn't use them.
+struct EngineSlots {
+  static constexpr unsigned kCount = 16;
+  u64 slot[kCount] = {};
+};
+
 class Cpu {
  public:
   Cpu(unsigned index, PhysicalMap& memory, CpuPlatform& platform, Log& log, const CpuModel& model);
@@ -46,6 +53,7 @@ class Cpu {
   /// The state after power-on or INIT (SDM 3A, Processor State After Reset). INIT keeps x87, SSE and most MSRs.
   void reset(bool init = false);
 
+  alignas(64) EngineSlots engine;  ///< directly in front of `s`
   CpuState s;  ///< the architectural state; after changing segments, CRs, flags or CPL from outside, call refresh()
 
   const unsigned index;
@@ -111,6 +119,8 @@ class Cpu {
   void store_linear_bytes(u64 linear, const void* in, unsigned size, bool supervisor);
   void probe_linear(u64 linear, unsigned size, Access access, bool supervisor);
 
+  /// Accesses through `seg` need no check of its type and limit.
+  bool flat(SegReg seg) const { return fast_segments_ >> seg & 1; }
   /// The linear address of [seg:offset] for an access of `size` bytes; raises #GP or #SS by the segment's rules.
   u64 linear(SegReg seg, u64 offset, unsigned size, Access access) {
     if (fast_segments_ >> seg & 1) [[likely]]

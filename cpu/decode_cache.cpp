@@ -8,6 +8,7 @@ namespace callgate {
 
 const Insn& DecodedPage::add(unsigned offset, const Insn& insn) {
   insns_.push_back(insn);
+  writes_ = 0;
   insns_.back().page_offset = static_cast<u16>(offset);
   index_[offset] = static_cast<u16>(insns_.size());
   return insns_.back();
@@ -43,16 +44,30 @@ void DecodeCache::code_written(u64 physical, u32 size) {
   stats.invalidations++;
   const PhysicalPage at = memory_.page(physical);
   if (at.frame == kNoFrame) return;
+  bool released = false;
+  for (unsigned k = 0; k < 3; k++) {
+    auto& page = pages_[slot(at.frame, static_cast<CodeSize>(k))];
+    if (page == nullptr) continue;
+    page->invalidate(static_cast<unsigned>(physical & kPageMask), size);
+    if (!page->written()) continue;
+    page->drop();  // so that an engine that is inside looks again
+    graveyard_.push_back(std::move(page));
+    released = true;
+  }
+  if (released) memory_.release_code(at.frame);
+}
+
+bool DecodeCache::has_code(u32 frame) const {
   for (unsigned k = 0; k < 3; k++)
-    if (DecodedPage* p = pages_[slot(at.frame, static_cast<CodeSize>(k))].get())
-      p->invalidate(static_cast<unsigned>(physical & kPageMask), size);
+    if (pages_[slot(frame, static_cast<CodeSize>(k))] != nullptr) return true;
+  return false;
 }
 
 void DecodeCache::code_dropped() {
   for (std::size_t i = 0; i < pages_.size(); i++) {
     if (pages_[i] == nullptr) continue;
-    memory_.clear_code(static_cast<u32>(i / 3));
     graveyard_.push_back(std::move(pages_[i]));
+    memory_.release_code(static_cast<u32>(i / 3));
   }
 }
 

@@ -25,12 +25,16 @@ class DecodedPage {
   /// Forgets the instructions that have a byte in [offset, offset + size).
   void invalidate(unsigned offset, unsigned size);
   bool full() const { return insns_.size() >= kMost; }
+  /// Counts a write to the page; true when there were so many since the last add() that it looks like data.
+  bool written() { return ++writes_ >= kWritesUntilRelease; }
   void drop();
 
  private:
   static constexpr std::size_t kMost = 16384;  ///< garbage of rewritten code included
   std::array<u16, kPageSize> index_{};
+  static constexpr unsigned kWritesUntilRelease = 32;
   std::vector<Insn> insns_;
+  unsigned writes_ = 0;
 };
 
 class DecodeCache final : public CodeListener {
@@ -46,6 +50,7 @@ class DecodeCache final : public CodeListener {
 
   void code_written(u64 physical, u32 size) override;
   void code_dropped() override;
+  bool has_code(u32 frame) const override;
 
   struct Stats {
     u64 decoded = 0;        ///< instructions decoded

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <bit>
+#include <cstddef>
 
 #include "base/bits.h"
 
@@ -87,11 +88,15 @@ class Flags {
     return r != static_cast<bool>(cc & 1);
   }
 
+  /// Where the bits that aren't arithmetic flags are, for emitted code.
+  static constexpr std::size_t other_offset();
+
  private:
   u64 zero_ = 1;   ///< ZF is set when this is 0
   u64 sign_ = 1;   ///< bit 63 is SF; PF is the even parity of the low byte
   u64 carry_ = 0;  ///< bit 63 is CF, bits 63 and 62 differ for OF, bit 3 is AF
   u32 other_ = 0;
 };
+constexpr std::size_t Flags::other_offset() { return offsetof(Flags, other_); }
 
 }  // namespace callgate

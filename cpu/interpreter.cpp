@@ -134,12 +134,16 @@ void Interpreter::run(Cpu& c, const u64& until, const bool& stop) {
   while (c.s.retired < until && !stop) {
     if (c.event_ready()) c.service_events();
     if (c.s.activity != Activity::Running) return;
-    try {
-      if (c.careful()) execute_one_carefully(c);
-      else execute_fast(c, until);
-    } catch (const Fault& fault) {
-      c.deliver_fault(fault);
-    }
+    advance(c, until);
+  }
+}
+
+void Interpreter::advance(Cpu& c, const u64& until) {
+  try {
+    if (c.careful()) execute_one_carefully(c);
+    else execute_fast(c, until);
+  } catch (const Fault& fault) {
+    c.deliver_fault(fault);
   }
 }
 

@@ -15,6 +15,10 @@ class Interpreter {
   /// this runs (a device, from inside an instruction) calls Cpu::request_attention(). Never raises.
   void run(Cpu& cpu, const u64& until, const bool& stop);
 
+  /// Runs a running processor until it has retired `until` instructions, or something asks for attention, or a fault was
+  /// delivered. Looks at no events. Never raises.
+  void advance(Cpu& cpu, const u64& until);
+
  private:
   void execute_fast(Cpu& c, const u64& until);
   void execute_one_carefully(Cpu& c);

@@ -15,94 +15,17 @@
 
 #include "cpu/cpu.h"
 #include "cpu/fp/fp.h"
-#include "cpu/table/row.h"
+#include "cpu/ir/ir_builder.h"
+#include "cpu/table/operands.h"
 
 namespace callgate {
-
-/// A string as a template argument: the operand column of a row.
-template <std::size_t N>
-struct FixedString {
-  char text[N] = {};
-  constexpr FixedString(const char (&s)[N]) {
-    for (std::size_t i = 0; i < N; i++) text[i] = s[i];
-  }
-};
-
-/// One operand of a row, parsed from the manual's letters (cpu/table/row.h).
-struct OperandSpec {
-  char kind = 0;      ///< the letter; 'F' for a fixed register, 'X' for XMM0, '1' for the constant one, 0 for none
-  char size = 0;      ///< b w d q v y z x a, or 0
-  bool sext = false;  ///< an immediate sign-extended to the operand size
-  u8 fixed = 0;       ///< register number of a fixed register
-};
-
-constexpr OperandSpec parse_operand(const char* text, unsigned position) {
-  while (position > 0 && *text != 0)
-    if (*text++ == ',') position--;
-  OperandSpec s;
-  if (*text == 0) return s;
-  const auto is = [&](const char* name) {
-    const char* p = text;
-    while (*name != 0)
-      if (*p++ != *name++) return false;
-    return *p == 0 || *p == ',';
-  };
-  constexpr const char* kLow[4] = {"AL", "CL", "DL", "BL"};
-  constexpr const char* kWord[4] = {"AX", "CX", "DX", "BX"};
-  constexpr const char* kFull[4] = {"eAX", "eCX", "eDX", "eBX"};
-  for (u8 r = 0; r < 4; r++) {
-    if (is(kLow[r])) return {'F', 'b', false, r};
-    if (is(kWord[r])) return {'F', 'w', false, r};
-    if (is(kFull[r])) return {'F', 'v', false, r};
-  }
-  if (is("XMM0")) return {'X', 'x', false, 0};
-  if (is("1")) return {'1', 'b', false, 0};
-  if (*text == 's') {
-    s.sext = true;
-    text++;
-  }
-  s.kind = *text++;
-  if (*text != 0 && *text != ',') s.size = *text;
-  return s;
-}
-
-/// Bytes of an operand at operand size `w`.
-constexpr unsigned operand_bytes(OperandSpec s, unsigned w) {
-  if (s.sext) return w;
-  switch (s.size) {
-    case 'b': return 1;
-    case 'w': return 2;
-    case 'd': return 4;
-    case 'q': return 8;
-    case 'x':
-    case 'a': return 16;
-    case 'y': return w == 8 ? 8 : 4;
-    case 'z': return s.kind == 'E' && w == 8 ? 4 : w;  // an immediate is read sign-extended to the operand size
-    default: return w;
-  }
-}
-
-template <unsigned Bytes>
-struct UintOf;
-template <> struct UintOf<1> { using type = u8; };
-template <> struct UintOf<2> { using type = u16; };
-template <> struct UintOf<4> { using type = u32; };
-template <> struct UintOf<8> { using type = u64; };
-template <> struct UintOf<16> { using type = V128; };
 
 /// A guest value in a semantic. Deliberately without operators: whatever happens to it goes through the builder.
 template <class T>
 struct Val {
+  using type = T;
   T v;
 };
-
-// Operand positions.
-template <unsigned N>
-struct OperandTag {};
-inline constexpr OperandTag<0> dst;
-inline constexpr OperandTag<1> src;
-inline constexpr OperandTag<2> src2;
-inline constexpr OperandTag<3> src3;
 
 /// The address of an instruction's memory operand, not yet through a segment.
 inline u64 effective_address(const Cpu& c, const Insn& i) {
@@ -144,22 +67,17 @@ inline void require_aligned(Cpu& c, SegReg seg, u64 offset, unsigned alignment, 
 }
 
 template <FixedString Operands, unsigned W, bool Memory>
-class ValueBuilder {
- public:
-  /// True when the r/m operand is in memory.
-  static constexpr bool is_memory = Memory;
-  /// The operand size in bytes.
-  static constexpr unsigned width = W;
-  /// Unsigned integer of the operand size.
-  using Word = typename UintOf<W>::type;
+class ValueBuilder : public OperandTypes<Operands, W, Memory> {
+  using Types = OperandTypes<Operands, W, Memory>;
 
+ public:
+  using typename Types::Word;
   template <unsigned N>
-  static constexpr OperandSpec spec = parse_operand(Operands.text, N);
+  using Type = typename Types::template Type<N>;
   template <unsigned N>
-  static constexpr bool in_memory = (spec<N>.kind == 'M' || spec<N>.kind == 'O' ||
-                                     (Memory && (spec<N>.kind == 'E' || spec<N>.kind == 'W' || spec<N>.kind == 'Q')));
+  static constexpr OperandSpec spec = Types::template spec<N>;
   template <unsigned N>
-  using Type = typename UintOf<operand_bytes(spec<N>, W)>::type;
+  static constexpr bool in_memory = Types::template in_memory<N>;
 
   ValueBuilder(Cpu& cpu, const Insn& insn) : c(cpu), i(insn), ea_(Memory ? effective_address(cpu, insn) : 0) {}
 
@@ -459,33 +377,11 @@ void execute_helper(Cpu& c, const Insn& i) {
   Helper(c, i);
 }
 
-/// True when an operand's size depends on the operand size.
-constexpr bool depends_on_width(const char* operands) {
-  for (unsigned n = 0; n < 4; n++) {
-    const OperandSpec s = parse_operand(operands, n);
-    if (s.size == 'v' || s.size == 'y' || s.size == 'z' || s.sext) return true;
-  }
-  return false;
-}
-/// Which forms of r/m a row's operands allow.
-constexpr bool allows_memory(const char* operands) {
-  for (unsigned n = 0; n < 4; n++) {
-    const char k = parse_operand(operands, n).kind;
-    if (k == 'R' || k == 'U' || k == 'N') return false;
-  }
-  return true;
-}
-constexpr bool allows_register(const char* operands) {
-  for (unsigned n = 0; n < 4; n++)
-    if (parse_operand(operands, n).kind == 'M') return false;
-  return true;
-}
-constexpr bool has_rm(const char* operands) {
-  for (unsigned n = 0; n < 4; n++) {
-    const char k = parse_operand(operands, n).kind;
-    if (k == 'E' || k == 'M' || k == 'R' || k == 'W' || k == 'U' || k == 'Q' || k == 'N') return true;
-  }
-  return false;
+/// Both engines' handlers of one form of a row.
+template <class Semantic, FixedString Operands, u32 Attributes, unsigned W, bool Memory>
+constexpr void set_form(Handlers& h, unsigned width_index) {
+  h.exec[width_index][Memory] = execute<Semantic, Operands, Attributes, W, Memory>;
+  h.translate[width_index][Memory] = ir::translate<Semantic, Operands, Attributes, W, Memory>;
 }
 
 /// Handlers of a row with a semantic.
@@ -493,22 +389,17 @@ template <FixedString Operands, u32 Attributes, class Semantic>
 constexpr Handlers semantic_handlers(Semantic) {
   Handlers h;
   constexpr bool kByWidth = depends_on_width(Operands.text) || (Attributes & kWidths);
-  if constexpr (allows_register(Operands.text)) {
-    h.exec[1][0] = execute<Semantic, Operands, Attributes, 4, false>;
-    h.exec[0][0] = h.exec[2][0] = h.exec[1][0];
+  const auto set_forms = [&]<bool Memory>(std::bool_constant<Memory>) {
     if constexpr (kByWidth) {
-      h.exec[0][0] = execute<Semantic, Operands, Attributes, 2, false>;
-      h.exec[2][0] = execute<Semantic, Operands, Attributes, 8, false>;
+      set_form<Semantic, Operands, Attributes, 2, Memory>(h, 0);
+      set_form<Semantic, Operands, Attributes, 4, Memory>(h, 1);
+      set_form<Semantic, Operands, Attributes, 8, Memory>(h, 2);
+    } else {
+      for (unsigned w = 0; w < 3; w++) set_form<Semantic, Operands, Attributes, 4, Memory>(h, w);
     }
-  }
-  if constexpr (has_rm(Operands.text) && allows_memory(Operands.text)) {
-    h.exec[1][1] = execute<Semantic, Operands, Attributes, 4, true>;
-    h.exec[0][1] = h.exec[2][1] = h.exec[1][1];
-    if constexpr (kByWidth) {
-      h.exec[0][1] = execute<Semantic, Operands, Attributes, 2, true>;
-      h.exec[2][1] = execute<Semantic, Operands, Attributes, 8, true>;
-    }
-  }
+  };
+  if constexpr (allows_register(Operands.text)) set_forms(std::false_type{});
+  if constexpr (has_rm(Operands.text) && allows_memory(Operands.text)) set_forms(std::true_type{});
   return h;
 }
 

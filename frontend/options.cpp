@@ -145,8 +145,8 @@ CommandLine parse_command_line(std::vector<std::string> arguments) {
       ->type_name("SECONDS")
       ->capture_default_str()
       ->group("Machine");
-  run_command->add_option("--engine", engine, "What executes instructions: interp")
-      ->check(CLI::IsMember({"interp"}))
+  run_command->add_option("--engine", engine, "What executes instructions: interp or jit")
+      ->check(CLI::IsMember({"interp", "jit"}))
       ->type_name("NAME")
       ->capture_default_str()
       ->group("Machine");
@@ -227,6 +227,7 @@ CommandLine parse_command_line(std::vector<std::string> arguments) {
   run.boot.linux_entry = linux_entry == "pvh"     ? boot::LinuxEntry::Pvh
                          : linux_entry == "64bit" ? boot::LinuxEntry::Bits64
                                                   : boot::LinuxEntry::Auto;
+  run.machine.engine = engine == "jit" ? Engine::Translator : Engine::Interpreter;
   run.idle = idle == "wait" ? IdlePolicy::Wait : idle == "skip" ? IdlePolicy::Skip : IdlePolicy::Auto;
   out.command = info_command->parsed() ? CommandLine::Command::Info : CommandLine::Command::Run;
   return out;

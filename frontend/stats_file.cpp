@@ -19,7 +19,8 @@ Result<> StatsFile::write(Machine& machine, double seconds) {
   const auto number = [&](const char* name, auto value, bool last = false) {
     text += fmt::format("  \"{}\": {}{}\n", name, value, last ? "" : ",");
   };
-  text += "  \"engine\": \"interp\",\n";
+  const bool translates = machine.config().engine == Engine::Translator;
+  text += fmt::format("  \"engine\": \"{}\",\n", translates ? "jit" : "interp");
   number("instructions", s.retired);
   number("host_seconds", seconds);
   number("mips", seconds > 0 ? static_cast<double>(s.retired) / seconds / 1e6 : 0.0);
@@ -32,6 +33,21 @@ Result<> StatsFile::write(Machine& machine, double seconds) {
   number("tlb_fills", s.tlb_fills);
   number("tlb_flushes", s.tlb_flushes);
   number("tlb_page_drops", s.tlb_page_drops);
+  if (translates) {
+    number("blocks_translated", s.blocks);
+    number("instructions_translated", s.translated);
+    number("code_bytes", s.code_bytes);
+    number("blocks_invalidated", s.blocks_invalidated);
+    number("code_flushes", s.code_flushes);
+    number("entries", s.entries);
+    number("exits_budget", s.exits_budget);
+    number("exits_link", s.exits_link);
+    number("exits_bail", s.exits_bail);
+    number("exits_done", s.exits_done);
+    number("slow_accesses", s.slow_accesses);
+    number("handler_calls", s.handler_calls);
+    number("interpreted", s.interpreted);
+  }
   number("timer_events", s.timer_events);
   number("idle_skips", s.idle_skips, true);
   text += "}\n";

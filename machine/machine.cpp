@@ -6,6 +6,7 @@
 #include <atomic>
 
 #include "cpu/interpreter.h"
+#include "jit/translator.h"
 #include "machine/board.h"
 #include "machine/boot/files.h"
 #include "machine/fault_report.h"
@@ -49,6 +50,7 @@ struct Machine::Impl {
   Log log;
   Board board;
   Interpreter interpreter;
+  std::unique_ptr<jit::Translator> translator;  ///< nullptr: the interpreter runs
   HostInput input;
   std::optional<boot::BootPlan> plan;
   std::string description = "nothing is loaded";
@@ -105,7 +107,8 @@ void Machine::Impl::run_slice(u64 most) {
       }
     });
   board.end_slice = false;
-  interpreter.run(cpu, slice_until, board.end_slice);
+  if (translator) translator->run(cpu, slice_until, board.end_slice);
+  else interpreter.run(cpu, slice_until, board.end_slice);
   board.clock.on_earlier(nullptr);
   board.clock.detach();
   round.reached = board.clock.processor_now();
@@ -224,8 +227,19 @@ Result<std::unique_ptr<Machine>> Machine::create(const MachineConfig& config) {
                 fmt::format("there is no CPU model \"{}\": the only one is \"callgate\"", config.cpu_model));
   auto ram = Ram::create(config.ram_bytes);
   if (!ram) return tl::make_unexpected(ram.error());
-  return std::unique_ptr<Machine>(new Machine(std::make_unique<Impl>(config, std::move(*ram))));
+  auto impl = std::make_unique<Impl>(config, std::move(*ram));
+  if (config.engine == Engine::Translator) {
+    const TranslatorTuning& t = config.translator;
+    auto translator = jit::Translator::create(impl->board.memory, impl->interpreter,
+                                              {static_cast<std::size_t>(t.code_bytes), t.chaining, t.passes, t.most_insns,
+                                               t.flush_every});
+    if (!translator) return tl::make_unexpected(translator.error());
+    impl->translator = std::move(*translator);
+  }
+  return std::unique_ptr<Machine>(new Machine(std::move(impl)));
 }
+
+Engine default_engine() { return jit::translator_supported() ? Engine::Translator : Engine::Interpreter; }
 
 const MachineConfig& Machine::config() const { return impl_->config; }
 
@@ -323,6 +337,23 @@ MachineStats Machine::stats() const {
   }
   s.decoded = impl_->board.decoded.stats.decoded;
   s.code_invalidations = impl_->board.decoded.stats.invalidations;
+  if (impl_->translator) {
+    const jit::TranslatorStats& t = impl_->translator->stats();
+    s.blocks = t.blocks;
+    s.translated = t.instructions;
+    s.code_bytes = t.code_bytes;
+    s.blocks_invalidated = t.invalidated;
+    s.code_flushes = t.flushes;
+    s.entries = t.entries;
+    s.exits_budget = t.exits_budget;
+    s.exits_link = t.exits_link;
+    s.exits_bail = t.exits_bail;
+    s.exits_done = t.exits_done;
+    s.slow_accesses = t.slow_accesses;
+    s.handler_calls = t.handler_calls;
+    s.interpreted = t.interpreted;
+    s.handlers = impl_->translator->handler_report();
+  }
   s.timer_events = impl_->timer_events;
   s.idle_skips = impl_->idle_skips;
   return s;

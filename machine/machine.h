@@ -27,7 +27,21 @@
 namespace callgate {
 
 /// Which engine executes instructions. All give the same results.
-enum class Engine { Interpreter };
+enum class Engine {
+  Interpreter,  ///< the reference: any host
+  Translator,   ///< emitted host code (jit/translator.h): x86-64 hosts with BMI2
+};
+
+/// Ways to run the translator that no guest may notice. For tests; zeros mean the usual.
+struct TranslatorTuning {
+  u64 code_bytes = 0;       ///< size of the code cache
+  bool chaining = true;     ///< blocks jump to each other directly
+  bool passes = true;       ///< the IR's optimisation passes
+  unsigned most_insns = 0;  ///< instructions in a block
+  u64 flush_every = 0;      ///< all code is forgotten after so many entries into it
+};
+/// The engine that is best on this host.
+Engine default_engine();
 
 /// What a machine is made of. Fixed once made; part of its identity.
 struct MachineConfig {
@@ -35,6 +49,7 @@ struct MachineConfig {
   unsigned cpus = 1;               ///< 1 to 64
   std::string cpu_model = "callgate";
   Engine engine = Engine::Interpreter;
+  TranslatorTuning translator;
   i64 rtc_start = 1'735'689'600;  ///< the CMOS clock at power-on, in seconds since 1970 UTC (default: 2025-01-01)
   bool reset_stops = false;       ///< a guest's reset ends the run instead of starting the machine afresh
 };
@@ -68,6 +83,10 @@ struct MachineStats {
   u64 retired = 0;   ///< instructions, all processors
   u64 guest_ns = 0;  ///< guest time
   u64 faults = 0, interrupts = 0;
+  // Of the translator; zero with the interpreter.
+  u64 blocks = 0, translated = 0, code_bytes = 0, blocks_invalidated = 0, code_flushes = 0, entries = 0;
+  u64 exits_budget = 0, exits_link = 0, exits_bail = 0, exits_done = 0, slow_accesses = 0, handler_calls = 0, interpreted = 0;
+  std::string handlers;  ///< "name count" lines: which instructions' handlers emitted code called
   u64 decoded = 0;             ///< instructions decoded
   u64 code_invalidations = 0;  ///< writes to pages with decoded code
   u64 tlb_fills = 0, tlb_flushes = 0, tlb_page_drops = 0;

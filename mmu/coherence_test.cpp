@@ -18,6 +18,7 @@ constexpr unsigned kProcessors = 2;
 
 /// Checks that it hears of every write to a frame of code.
 struct CodeWatcher final : CodeListener {
+  bool has_code(u32) const override { return false; }
   explicit CodeWatcher(PhysicalMap& m) : memory(m) { memory.add_code_listener(this); }
   ~CodeWatcher() override { memory.remove_code_listener(this); }
   void code_written(u64 physical, u32 size) override {
@@ -35,7 +36,7 @@ struct CodeWatcher final : CodeListener {
     copies[frame].assign(p, p + kPageSize);
   }
   void forget(u32 frame) {
-    memory.clear_code(frame);
+    memory.release_code(frame);
     copies.erase(frame);
   }
   void check() const {

@@ -198,6 +198,12 @@ u8* PhysicalMap::page_for_writing(u64 physical) {
   return p.host;
 }
 
+void PhysicalMap::release_code(u32 frame) {
+  for (const CodeListener* listener : listeners_)
+    if (listener->has_code(frame)) return;
+  ram_->clear_flags(frame, kFrameCode);
+}
+
 void PhysicalMap::remove_code_listener(CodeListener* listener) { std::erase(listeners_, listener); }
 
 void PhysicalMap::mark_code(u32 frame) {

@@ -23,6 +23,8 @@ class CodeListener {
   virtual void code_written(u64 physical, u32 size) = 0;
   /// All of memory may have changed (a restore, a new memory map): forget all code.
   virtual void code_dropped() = 0;
+  /// True while it keeps instructions of the frame.
+  virtual bool has_code(u32 frame) const = 0;
 };
 
 /// What wins where regions overlap. In a layer the region with the lower base wins, then the smaller one.
@@ -118,8 +120,8 @@ class PhysicalMap final : public DmaMemory {
   void remove_code_listener(CodeListener* listener);
   /// Instructions of the frame are about to be kept: from now on the listeners hear of every write to it.
   void mark_code(u32 frame);
-  /// No instruction of the frame is kept any longer.
-  void clear_code(u32 frame) { ram_->clear_flags(frame, kFrameCode); }
+  /// A listener keeps no instruction of the frame any longer: unless another one does, writes to it may be direct again.
+  void release_code(u32 frame);
 
   // ---- state ----
 

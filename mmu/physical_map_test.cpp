@@ -32,6 +32,7 @@ struct Registers final : BusTarget {
 };
 
 struct Listener final : CodeListener {
+  bool has_code(u32) const override { return false; }
   void code_written(u64 physical, u32 size) override { written.push_back({physical, size}); }
   void code_dropped() override { dropped++; }
   std::vector<std::pair<u64, u32>> written;
@@ -173,7 +174,7 @@ TEST_CASE_FIXTURE(Fixture, "code listeners hear of every write to frames of code
   memory.write(0x4F00, data);
   memory.write(0x1'0000'0010, {data.data(), 3});
   CHECK(listener.written == std::vector<std::pair<u64, u32>>{{0x5000, 2}, {0x5000, 0x1000}, {0x1'0000'0010, 3}});
-  memory.clear_code(5);
+  memory.release_code(5);
   memory.bus_write(0x5000, 4, 0);
   CHECK(listener.written.size() == 3);
   memory.map_mmio(0xE000'0000, 4, nullptr);

@@ -137,6 +137,7 @@ void SoftTlb::clear(TlbTable& t) {
     t.listed[t.list[i] / 64] = 0;
   }
   t.count = 0;
+  t.generation++;
 }
 
 template <class F>

@@ -33,11 +33,10 @@ struct TlbTable {
   u64 listed[kSlots / 64];
   u16 list[kSlots];
   u32 count;
+  u32 generation;  ///< changes when the table is cleared as a whole
 
-  /// Folds higher address bits in, so that arrays 16 MiB apart and stacks don't share slots.
-  static constexpr u64 slot_of(u64 linear) {
-    return ((linear >> kPageShift) ^ (linear >> (kPageShift + kBits))) & (kSlots - 1);
-  }
+  /// Plain low bits of the page number: emitted code finds a slot in three instructions.
+  static constexpr u64 slot_of(u64 linear) { return (linear >> kPageShift) & (kSlots - 1); }
   /// A tag that no address of this slot matches: the address of a page that belongs to another slot. (There is no other
   /// impossible value: addresses are probed before anybody looked whether they are canonical.)
   static constexpr u64 empty_tag(u64 slot) { return slot == 0 ? kPageSize : 0; }

@@ -152,7 +152,7 @@ TEST_CASE_FIXTURE(Fixture, "a frame that becomes code loses its direct writes, h
       CHECK_FALSE(writes((20 + i) << kPageShift));
       CHECK(tlb.fill(kUser, (20 + i) << kPageShift, AccessKind::Write).host == nullptr);
     }
-    memory.clear_code(static_cast<u32>(frame));
+    memory.release_code(static_cast<u32>(frame));
     fill(20 << kPageShift, AccessKind::Write);
     CHECK(writes(20 << kPageShift));
   }

@@ -7,7 +7,7 @@ set -euo pipefail
 . "$(dirname "$0")/common.sh"
 
 build="g++ cmake ninja-build pkg-config ccache libfmt-dev libcli11-dev libexpected-dev libxxhash-dev doctest-dev
-  libcapstone-dev zlib1g-dev libzstd-dev liblz4-dev liblzma-dev libmpfr-dev libgmp-dev"
+  libcapstone-dev libasmjit-dev zlib1g-dev libzstd-dev liblz4-dev liblzma-dev libmpfr-dev libgmp-dev"
 demo="python3 ca-certificates"
 test="python3 ca-certificates cpio"
 # gcc-12-multilib, not gcc-multilib: that one conflicts with the cross compilers.

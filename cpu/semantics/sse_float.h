@@ -127,14 +127,14 @@ CG_CONVERT(cvttsd2si, to_integer<Dest, true>)
 template <class B>
 void cvtsi2ss(B& b) {
   auto integer = b.read(src);
-  if constexpr (sizeof(integer) == 8) b.write(dst, b.op(vec::i64_to_f32<u32>, integer));
+  if constexpr (sizeof(typename decltype(integer)::type) == 8) b.write(dst, b.op(vec::i64_to_f32<u32>, integer));
   else b.write(dst, b.op(vec::i32_to_f32<u32>, integer));
 }
 
 template <class B>
 void cvtsi2sd(B& b) {
   auto integer = b.read(src);
-  if constexpr (sizeof(integer) == 8) b.write(dst, b.op(vec::i64_to_f64<u64>, integer));
+  if constexpr (sizeof(typename decltype(integer)::type) == 8) b.write(dst, b.op(vec::i64_to_f64<u64>, integer));
   else b.write(dst, b.op(vec::i32_to_f64<u64>, integer));
 }
 

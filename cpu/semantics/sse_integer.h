@@ -72,7 +72,7 @@ CG_PACKED(punpckhqdq)
 template <class B>
 auto shift_count(B& b) {
   auto count = b.read(src);
-  if constexpr (sizeof(count) < 8) return b.template zero_extend<u64>(count);
+  if constexpr (sizeof(typename decltype(count)::type) < 8) return b.template zero_extend<u64>(count);
   else return b.template truncate<u64>(count);
 }
 #define CG_PACKED_SHIFT(NAME)                                       \

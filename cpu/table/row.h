@@ -65,10 +65,17 @@ constexpr FlagEffect kNoFlags{};
 /// Writes `mask` with defined values; add .undefines(m) and .reads(m).
 constexpr FlagEffect writes(u32 mask) { return {0, mask, 0}; }
 
+namespace ir {
+class Emitter;
+}
+/// Appends the translation of an instruction to a block (cpu/ir/ir.h).
+using TranslateFn = void (*)(ir::Emitter&, const Insn&);
+
 /// The handlers of a row: by operand size (16, 32, 64) and by the form of r/m (register, memory). Rows whose handlers
 /// don't depend on one of them repeat the pointer. nullptr: that form doesn't exist (#UD).
 struct Handlers {
   ExecFn exec[3][2] = {};
+  TranslateFn translate[3][2] = {};  ///< nullptr: always executed by `exec`
 };
 
 /// One row.

@@ -1,0 +1,108 @@
+// The translated blocks: found by where their code is and the mode it runs in, linked to each other, and forgotten when their
+// bytes are written. Knows no host instructions; the code itself is in the arena.
+#pragma once
+
+#include <deque>
+#include <unordered_map>
+#include <vector>
+
+#include "jit/code_arena.h"
+#include "jit/context.h"
+
+namespace callgate::jit {
+
+constexpr u32 kNoBlock = ~u32{0};
+
+/// A block's identity: RIP is part of it because emitted code has it built in.
+struct BlockKey {
+  u64 rip = 0;
+  u32 frame = 0;  ///< of RAM, where the code is
+  u32 mode = 0;   ///< key_of() its mode
+  bool operator==(const BlockKey&) const = default;
+};
+
+struct TranslatedBlock {
+  BlockKey key;
+  const u8* entry = nullptr;  ///< nullptr: not translatable, the interpreter executes its first instruction
+  u16 offset = 0, bytes = 0;  ///< in the page
+  u16 insns = 0;
+  bool valid = true;
+  std::vector<u32> incoming;  ///< links that go to it
+};
+
+/// A jump of a block to a constant RIP.
+struct Link {
+  u64 target = 0;
+  u8* jump = nullptr;  ///< its 32-bit displacement; nullptr: it goes by the jump cache and is never patched
+  const u8* stub = nullptr;
+  u32 to = kNoBlock;
+};
+
+class BlockCache {
+ public:
+  explicit BlockCache(CodeArena& arena) : arena_(arena) {}
+
+  /// The number of the block, or kNoBlock.
+  u32 find(const BlockKey& key) const {
+    const auto it = by_key_.find(key);
+    return it != by_key_.end() ? it->second : kNoBlock;
+  }
+  u32 next_number() const { return static_cast<u32>(blocks_.size()); }
+  u32 next_link() const { return static_cast<u32>(links_.size()); }
+  TranslatedBlock& block(u32 number) { return blocks_[number]; }
+  Link& link(u32 number) { return links_[number]; }
+  u32 add(TranslatedBlock block);
+  void add_link(const Link& link) { links_.push_back(link); }
+  /// Makes the link's jump go to the block directly.
+  void connect(u32 link, u32 block);
+
+  /// Forgets the blocks that have a byte in [offset, offset + size) of the frame; calls `gone` for each.
+  template <class Gone>
+  u32 invalidate(u32 frame, unsigned offset, unsigned size, Gone gone);
+  bool has_code(u32 frame) const { return frames_.contains(frame); }
+  /// Counts a write; true when there were so many since the frame's last block was added that it looks like data.
+  bool written(u32 frame);
+  /// The frame has no blocks any more and nobody needs to hear of writes to it.
+  void release(u32 frame) { frames_.erase(frame); }
+  void clear();
+
+ private:
+  struct Hash {
+    std::size_t operator()(const BlockKey& k) const {
+      return (k.rip ^ u64{k.frame} << 40 ^ u64{k.mode} << 17) * 0x9E3779B97F4A7C15ull >> 7;
+    }
+  };
+  struct Frame {
+    std::vector<u32> blocks;
+    u32 writes = 0;
+  };
+  static constexpr u32 kWritesUntilRelease = 32;
+
+  void disconnect(TranslatedBlock& block);
+
+  CodeArena& arena_;
+  std::deque<TranslatedBlock> blocks_;
+  std::deque<Link> links_;
+  std::unordered_map<BlockKey, u32, Hash> by_key_;
+  std::unordered_map<u32, Frame> frames_;
+};
+
+template <class Gone>
+u32 BlockCache::invalidate(u32 frame, unsigned offset, unsigned size, Gone gone) {
+  const auto it = frames_.find(frame);
+  if (it == frames_.end()) return 0;
+  u32 count = 0;
+  std::erase_if(it->second.blocks, [&](u32 number) {
+    TranslatedBlock& b = blocks_[number];
+    if (b.offset >= offset + size || offset >= b.offset + u32{b.bytes}) return false;
+    disconnect(b);
+    by_key_.erase(b.key);
+    b.valid = false;
+    gone(b);
+    count++;
+    return true;
+  });
+  return count;
+}
+
+}  // namespace callgate::jit

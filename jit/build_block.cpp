@@ -1,0 +1,114 @@
+#include "jit/build_block.h"
+
+#include "cpu/cpu.h"
+#include "cpu/decoder.h"
+#include "cpu/table/row.h"
+
+namespace callgate::jit {
+
+namespace {
+
+// What the handler of an instruction may do to the arithmetic flags is what its row says; of those that may do anything,
+// everything.
+void note_flags(ir::BlockInsn& b) {
+  const Row* row = b.insn.row;
+  if (row == nullptr || (b.count == 0 && (row->attributes & (kBranch | kSystem)))) {
+    b.flags_read = kArithmetic;
+    b.flags_written = kArithmetic;
+    return;
+  }
+  b.flags_read = row->flags.read & kArithmetic;
+  b.flags_written = row->flags.written & kArithmetic;
+}
+
+void note_uses(ir::Block& block, ir::BlockInsn& b) {
+  b.may_leave = b.count == 0;
+  for (u32 n = b.first; n < b.first + b.count; n++) {
+    ir::Op& op = block.ops[n];
+    for (const ir::ValueId a : op.args)
+      if (a != ir::kNoValue) block.ops[a].uses++;
+    using enum ir::Opcode;
+    switch (op.opcode) {
+      case Load: case Modify: case Store: {
+        const ir::Mem& mem = block.mems[op.mem];
+        if (mem.moved != ir::kNoValue) block.ops[mem.moved].uses++;
+        b.may_leave = true;
+        break;
+      }
+      case CheckAligned: case LeaveIf: case Resolve: b.may_leave = true; break;
+      default: break;
+    }
+  }
+}
+
+bool ends_block(const Insn& insn) { return insn.ends_block || insn.row == nullptr; }
+
+}  // namespace
+
+void build_block(std::span<const u8> code, unsigned most, ir::Block& block) {
+  block.clear();
+  u64 rip = block.rip;
+  std::size_t at = 0;
+  while (block.insns.size() < most && at < code.size()) {
+    ir::BlockInsn b;
+    if (decode(code.subspan(at, std::min<std::size_t>(code.size() - at, kMaxInsnLength)), block.mode.code_size, b.insn) ==
+        DecodeStatus::Truncated)
+      break;
+    b.rip = rip;
+    b.first = static_cast<u32>(block.ops.size());
+    const std::size_t mems = block.mems.size();
+    ir::Emitter emitter(block);
+    emitter.insn = &b.insn;
+    emitter.next_rip = (rip + b.insn.length) & block.mode.rip_mask();
+    const unsigned width_index = b.insn.width == 2 ? 0 : b.insn.width == 8 ? 2 : 1;
+    const TranslateFn translate =
+        b.insn.row != nullptr ? b.insn.row->handlers.translate[width_index][b.insn.is_memory] : nullptr;
+    if (translate != nullptr) translate(emitter, b.insn);
+    if (translate == nullptr || !emitter.possible) {
+      block.ops.resize(b.first);
+      block.mems.resize(mems);
+    }
+    b.count = static_cast<u32>(block.ops.size()) - b.first;
+    // An instruction that does nothing (NOP) has no ops either, but needs no handler.
+    if (b.count == 0 && translate != nullptr && emitter.possible) {
+      emitter.constant(0, 8);
+      b.count = 1;
+    }
+    note_flags(b);
+    note_uses(block, b);
+    block.insns.push_back(b);
+    rip = emitter.next_rip;
+    at += b.insn.length;
+    if (ends_block(b.insn)) break;
+  }
+}
+
+ir::Mode mode_of(const Cpu& c) {
+  ir::Mode m;
+  m.code_size = c.code_size();
+  m.long64 = c.bits64();
+  m.stack_size = static_cast<u8>(c.stack_size());
+  if (!m.long64) {
+    m.flat_segments = 0;
+    m.zero_bases = 0;
+    for (unsigned i = 0; i < kSegCount; i++) {
+      if (c.flat(static_cast<SegReg>(i))) m.flat_segments |= static_cast<u8>(1u << i);
+      if (c.s.seg[i].base == 0) m.zero_bases |= static_cast<u8>(1u << i);
+    }
+    m.flat_code = c.s.seg[CS].limit == 0xFFFFFFFF && c.s.seg[CS].base == 0;
+  }
+  m.sse = !(c.s.cr0 & (kCr0Em | kCr0Ts)) && (c.s.cr4 & kCr4Osfxsr);
+  return m;
+}
+
+// Code whose segment has a limit or a base is the interpreter's: it checks every fetch.
+bool can_translate(const Cpu& c) {
+  return c.bits64() || (c.s.seg[CS].limit == 0xFFFFFFFF && c.s.seg[CS].base == 0 && c.code_size() == CodeSize::Bits32);
+}
+
+u32 key_of(const ir::Mode& m) {
+  return static_cast<u32>(m.code_size) | u32{m.long64} << 2 | u32{m.stack_size} << 3 | u32{m.flat_segments} << 8 |
+         u32{m.zero_bases} << 16 | u32{m.sse} << 24 | u32{m.flat_code} << 25;
+}
+
+}  // namespace callgate::jit

@@ -1,0 +1,46 @@
+// The memory of emitted code: one arena, mapped twice, so that no page is ever writable and executable at once. Filled from
+// the front; when it is full everything is forgotten together. Knows no instructions.
+#pragma once
+
+#include <asmjit/core.h>
+
+#include "base/result.h"
+#include "base/types.h"
+
+namespace callgate::jit {
+
+class CodeArena {
+ public:
+  static constexpr std::size_t kDefaultSize = std::size_t{64} << 20;
+
+  CodeArena() = default;
+  ~CodeArena();
+  CodeArena(const CodeArena&) = delete;
+  CodeArena& operator=(const CodeArena&) = delete;
+
+  /// Reserves `size` bytes.
+  Result<> open(std::size_t size);
+
+  /// Where the next code will be executed.
+  u8* next() const { return executable_ + used_; }
+  std::size_t room() const { return size_ - used_; }
+  std::size_t used() const { return used_; }
+  std::size_t size() const { return size_; }
+  /// Keeps `size` bytes at next().
+  void append(const void* code, std::size_t size);
+  /// Forgets all behind the first `keep` bytes.
+  void reset(std::size_t keep) { used_ = keep; }
+  /// Overwrites a 32-bit word at the executable address `at`.
+  void patch(u8* at, i32 value);
+  bool contains(const void* p) const {
+    return static_cast<const u8*>(p) >= executable_ && static_cast<const u8*>(p) < executable_ + size_;
+  }
+
+ private:
+  asmjit::VirtMem::DualMapping mapping_{};
+  u8* executable_ = nullptr;
+  u8* writable_ = nullptr;
+  std::size_t size_ = 0, used_ = 0;
+};
+
+}  // namespace callgate::jit

@@ -1,0 +1,68 @@
+// The words that emitted code and the engine share: what EngineSlots (cpu/cpu.h) hold while a translation runs.
+#pragma once
+
+#include "cpu/cpu.h"
+
+namespace callgate::jit {
+
+enum Slot : unsigned {
+  kBudget,        ///< instructions that may still retire, the running block's already taken off
+  kTlbView,       ///< TlbTable* of data accesses
+  kJumpCache,     ///< JumpCache* of the current view
+  kFlagsImage,    ///< arithmetic flags: AH of LAHF in bits 15..8, OF in bit 0
+  kExit,          ///< what the exit concerns: a site's or a link's number
+  kTarget,        ///< a resolved jump's code
+  kEnd,           ///< the count at which the budget is used up
+  kTranslator,    ///< Translator*
+  kCpu,           ///< Cpu*
+  kGuestMxcsr,    ///< MXCSR while emitted code runs, the host's before in the upper half
+  kTemp0, kTemp1, kTemp2, kTemp3,  ///< spilled values of one instruction
+};
+static_assert(kTemp3 < EngineSlots::kCount);
+
+/// Why emitted code came back.
+enum class Exit : u32 {
+  Budget,  ///< at a block's entry: not enough budget for the whole block. kExit: the block
+  Link,    ///< at a jump whose target isn't linked yet. kExit: the link
+  Bail,    ///< before an instruction that the interpreter must execute. kExit: the site
+  Done,    ///< after an instruction that asked for attention; the state is complete
+};
+
+/// The image of arithmetic flags and back. The order of bits in AH is RFLAGS' low byte.
+inline u64 flags_image(const Flags& f) {
+  const u32 v = f.arithmetic();
+  return u64{(v & 0xFF) | kFlagsFixed} << 8 | (v & kOF ? 1 : 0);
+}
+inline void set_from_image(Flags& f, u64 image) {
+  f.set_arithmetic(static_cast<u32>(image >> 8 & 0xFF & kArithmetic) | (image & 1 ? u32{kOF} : 0));
+}
+
+/// A place in emitted code from which the state as before an instruction is known.
+struct Site {
+  u64 rip = 0;
+  u64 next_rip = 0;
+  const Insn* insn = nullptr;
+  u32 rest = 0;  ///< instructions from this one to the end of its block
+  u8 size = 0;   ///< of the access
+  bool flags_in = false, flags_out = false;  ///< its handler looks at, or changes, the arithmetic flags
+};
+
+/// Targets of indirect and cross-page jumps in one view of memory, direct-mapped. Entries of a page stand together, so that
+/// a page can be forgotten.
+struct JumpCache {
+  static constexpr unsigned kPageBits = 6, kOffsetBits = 5;
+  static constexpr unsigned kEntries = 1u << (kPageBits + kOffsetBits);
+  struct Entry {
+    u64 rip;
+    const void* code;
+  };
+  Entry entry[kEntries];
+  u64 used_pages;  ///< bit n: page group n has entries
+
+  static constexpr unsigned group_of(u64 rip) { return rip >> kPageShift & ((1u << kPageBits) - 1); }
+  static constexpr unsigned index_of(u64 rip) {
+    return group_of(rip) << kOffsetBits | (rip & ((1u << kOffsetBits) - 1));
+  }
+};
+
+}  // namespace callgate::jit

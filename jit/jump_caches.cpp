@@ -1,0 +1,76 @@
+#include "jit/jump_caches.h"
+
+#include <bit>
+
+namespace callgate::jit {
+
+JumpCaches::JumpCaches(TranslationTracker& tracker) : tracker_(tracker) { tracker_.attach(this); }
+JumpCaches::~JumpCaches() { tracker_.detach(this); }
+
+// An empty entry holds the address of another entry: no jump that looks here has it.
+void JumpCaches::empty_group(JumpCache& cache, unsigned group) {
+  constexpr unsigned kPerGroup = 1u << JumpCache::kOffsetBits;
+  for (unsigned i = group * kPerGroup; i < (group + 1) * kPerGroup; i++) cache.entry[i] = {i == 0 ? u64{1} : 0, nullptr};
+  cache.used_pages &= ~(u64{1} << group);
+}
+static_assert(JumpCache::index_of(0) == 0 && JumpCache::index_of(1) == 1);
+
+void JumpCaches::empty(JumpCache& cache) {
+  for (u64 used = cache.used_pages; used != 0; used &= used - 1)
+    empty_group(cache, static_cast<unsigned>(std::countr_zero(used)));
+}
+
+JumpCache& JumpCaches::select(const TlbTable* table, u32 mode_key) {
+  View* oldest = nullptr;
+  for (auto& v : views_) {
+    if (v->table == table && v->mode_key == mode_key) {
+      if (v->generation != table->generation) {
+        empty(v->cache);
+        v->generation = table->generation;
+      }
+      v->last_used = ++uses_;
+      return v->cache;
+    }
+    if (oldest == nullptr || v->last_used < oldest->last_used) oldest = v.get();
+  }
+  if (views_.size() < kMostViews) {
+    views_.push_back(std::make_unique<View>());
+    oldest = views_.back().get();
+    oldest->cache.used_pages = ~u64{0};
+  }
+  empty(oldest->cache);
+  oldest->table = table;
+  oldest->mode_key = mode_key;
+  oldest->generation = table->generation;
+  oldest->last_used = ++uses_;
+  return oldest->cache;
+}
+
+void JumpCaches::set(JumpCache& cache, u64 rip, const void* code) {
+  cache.entry[JumpCache::index_of(rip)] = {rip, code};
+  cache.used_pages |= u64{1} << JumpCache::group_of(rip);
+}
+
+void JumpCaches::forget(u64 rip) {
+  for (auto& v : views_) {
+    JumpCache::Entry& e = v->cache.entry[JumpCache::index_of(rip)];
+    if (e.rip == rip) e = {JumpCache::index_of(rip) == 0 ? u64{1} : 0, nullptr};
+  }
+}
+
+void JumpCaches::clear() {
+  for (auto& v : views_) empty(v->cache);
+}
+
+void JumpCaches::drop_page(u64 linear) {
+  const unsigned group = JumpCache::group_of(linear);
+  for (auto& v : views_)
+    if (v->cache.used_pages >> group & 1) empty_group(v->cache, group);
+}
+
+void JumpCaches::drop_range(u64 linear, u64 size) {
+  if (size >> kPageShift >= u64{1} << JumpCache::kPageBits) return clear();
+  for (u64 at = 0; at < size; at += kPageSize) drop_page(linear + at);
+}
+
+}  // namespace callgate::jit

@@ -1,0 +1,52 @@
+// The jump caches of all views of memory (an address space as a privilege level sees it, in a mode), and their coherence:
+// an entry goes away with the mapping of its page, or with its block. Attached to the tracker beside the soft TLBs.
+#pragma once
+
+#include <memory>
+#include <vector>
+
+#include "jit/context.h"
+#include "mmu/translation_tracker.h"
+
+namespace callgate::jit {
+
+class JumpCaches final : public TranslationCache {
+ public:
+  explicit JumpCaches(TranslationTracker& tracker);
+  ~JumpCaches() override;
+
+  /// The cache of the view that `table` and `mode_key` stand for; empty when it is new or was given up.
+  JumpCache& select(const TlbTable* table, u32 mode_key);
+  static void set(JumpCache& cache, u64 rip, const void* code);
+  /// Forgets a block's entries.
+  void forget(u64 rip);
+  void clear();
+
+  // TranslationCache
+  void drop_page(u64 linear) override;
+  void drop_range(u64 linear, u64 size) override;
+  void drop_all() override { clear(); }
+  void drop_write_page(u64) override {}
+  void drop_write_host(const u8*) override {}
+  void drop_all_writes() override {}
+  bool has_write(u64, const u8*) const override { return false; }
+
+ private:
+  struct View {
+    const TlbTable* table = nullptr;
+    u32 mode_key = 0;
+    u32 generation = 0;
+    u64 last_used = 0;
+    JumpCache cache;
+  };
+  static constexpr std::size_t kMostViews = 48;
+
+  static void empty(JumpCache& cache);
+  static void empty_group(JumpCache& cache, unsigned group);
+
+  TranslationTracker& tracker_;
+  std::vector<std::unique_ptr<View>> views_;
+  u64 uses_ = 0;
+};
+
+}  // namespace callgate::jit

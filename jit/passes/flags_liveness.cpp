@@ -1,0 +1,19 @@
+#include "jit/passes/flags_liveness.h"
+
+namespace callgate::jit {
+
+void flags_liveness(ir::Block& block, u32 live_out) {
+  u32 live = live_out;
+  for (std::size_t n = block.insns.size(); n-- > 0;) {
+    ir::BlockInsn& b = block.insns[n];
+    b.flags_live = live;
+    for (u32 k = b.first; k < b.first + b.count; k++) {
+      ir::Op& op = block.ops[k];
+      if (op.opcode == ir::Opcode::Compute && op.info->flags) op.flags_needed = live & b.flags_written;
+    }
+    live = (live & ~b.flags_written) | b.flags_read;
+    if (b.may_leave) live = kArithmetic;
+  }
+}
+
+}  // namespace callgate::jit

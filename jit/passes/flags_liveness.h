@@ -1,0 +1,12 @@
+// Which arithmetic flags somebody may read after each instruction, and so which of an operation's flags are needed at all.
+#pragma once
+
+#include "cpu/ir/ir.h"
+
+namespace callgate::jit {
+
+/// Fills flags_live of each instruction and flags_needed of each operation. `live_out` are the flags that are read behind
+/// the block. Whoever may leave in the middle of the block shows all flags.
+void flags_liveness(ir::Block& block, u32 live_out = kArithmetic);
+
+}  // namespace callgate::jit

@@ -1,0 +1,326 @@
+#include "jit/translator.h"
+
+#include <algorithm>
+#include <map>
+
+#include "base/verify.h"
+#include "cpu/table/row.h"
+#include "jit/block_cache.h"
+#include "jit/build_block.h"
+#include "jit/jump_caches.h"
+#include "jit/passes/flags_liveness.h"
+#include "jit/x64/emitter.h"
+
+namespace callgate::jit {
+
+struct Translator::Impl final : CodeListener {
+  Impl(PhysicalMap& map, Interpreter& interp, const TranslatorOptions& opts)
+      : memory(map), interpreter(interp), options(opts), blocks(arena), jumps(map.tracker()) {
+    memory.add_code_listener(this);
+  }
+  ~Impl() override { memory.remove_code_listener(this); }
+
+  PhysicalMap& memory;
+  Interpreter& interpreter;
+  const TranslatorOptions options;
+  CodeArena arena;
+  x64::Host host;
+  x64::Thunks thunks;
+  std::size_t arena_keep = 0;  ///< bytes of the thunks
+  BlockCache blocks;
+  JumpCaches jumps;
+  std::vector<Site> sites;
+  std::deque<Insn> insns;  ///< what sites point to
+  ir::Block block;         ///< reused
+  TranslatorStats stats;
+  std::map<const Row*, u64> handler_calls;
+  bool code_changed = false;  ///< a block was invalidated since emitted code was entered
+  u64 flush_at = 0;
+
+  // CodeListener
+  void code_written(u64 physical, u32 size) override;
+  void code_dropped() override { flush(); }
+  bool has_code(u32 frame) const override { return blocks.has_code(frame); }
+
+  void flush();
+  u32 lookup(Cpu& c, u32 mode_key, const ir::Mode& mode);
+  u32 translate(Cpu& c, const BlockKey& key, const ir::Mode& mode, const u8* page);
+  void run(Cpu& c, const u64& until, const bool& stop);
+  void enter(Cpu& c, u32 number, const u64& until, u32 mode_key, const ir::Mode& mode);
+
+  // Called from emitted code.
+  static u8* read(EngineSlots* slots, u64 linear, u64 site) noexcept;
+  static u8* write(EngineSlots* slots, u64 linear, u64 site) noexcept;
+  static u32 execute(EngineSlots* slots, u64 site) noexcept;
+  u8* access(Cpu& c, u64 linear, u64 site, AccessKind kind);
+  u32 execute(Cpu& c, const Site& site);
+};
+
+namespace {
+template <class T>
+T* from_slot(EngineSlots* slots, Slot s) {
+  return reinterpret_cast<T*>(static_cast<std::uintptr_t>(slots->slot[s]));
+}
+template <class T>
+u64 to_slot(T* p) {
+  return static_cast<u64>(reinterpret_cast<std::uintptr_t>(p));
+}
+}  // namespace
+
+void Translator::Impl::code_written(u64 physical, u32 size) {
+  const PhysicalPage at = memory.page(physical);
+  if (at.frame == kNoFrame || !blocks.has_code(at.frame)) return;
+  const auto gone = [&](const TranslatedBlock& b) { jumps.forget(b.key.rip); };
+  u32 count = blocks.invalidate(at.frame, static_cast<unsigned>(physical & kPageMask), size, gone);
+  if (blocks.written(at.frame)) {
+    count += blocks.invalidate(at.frame, 0, kPageSize, gone);
+    blocks.release(at.frame);
+    memory.release_code(at.frame);
+  }
+  stats.invalidated += count;
+  if (count != 0) code_changed = true;
+}
+
+void Translator::Impl::flush() {
+  stats.flushes++;
+  blocks.clear();
+  jumps.clear();
+  sites.clear();
+  insns.clear();
+  arena.reset(arena_keep);
+  code_changed = true;
+}
+
+u32 Translator::Impl::lookup(Cpu& c, u32 mode_key, const ir::Mode& mode) {
+  const u64 linear = code_linear(c, c.s.rip);
+  const u8* p = c.tlb.find_exec(c.data_context(), linear, 1);
+  if (p == nullptr) {
+    if (c.bits64() && !is_canonical(linear)) return kNoBlock;
+    const Translation t = c.tlb.fill(c.data_context(), linear, Access::Execute);
+    if (t.fault || t.host == nullptr) return kNoBlock;  // the interpreter raises it, or reads registers
+    p = t.host;
+  }
+  const u32 frame = memory.ram().frame_of(p);
+  if (frame == kNoFrame) return kNoBlock;
+  const BlockKey key{c.s.rip, frame, mode_key};
+  u32 number = blocks.find(key);
+  if (number == kNoBlock) number = translate(c, key, mode, p - (linear & kPageMask));
+  return number;
+}
+
+u32 Translator::Impl::translate(Cpu& c, const BlockKey& key, const ir::Mode& mode, const u8* page) {
+  constexpr std::size_t kRoomForBlock = 256 << 10;
+  if (arena.room() < kRoomForBlock) flush();
+  const unsigned offset = static_cast<unsigned>(code_linear(c, key.rip) & kPageMask);
+  memory.mark_code(key.frame);
+  block.mode = mode;
+  block.rip = key.rip;
+  const unsigned most = options.most_insns != 0 ? options.most_insns : kMostInsns;
+  build_block({page + offset, kPageSize - offset}, most, block);
+  TranslatedBlock t;
+  t.key = key;
+  t.offset = static_cast<u16>(offset);
+  t.bytes = 1;
+  if (!block.insns.empty()) {
+    for (ir::BlockInsn& b : block.insns)
+      if (b.count != 0 && !x64::can_lower(block, b, host)) {
+        b.count = 0;
+        b.may_leave = true;
+      }
+    flags_liveness(block);
+    const x64::EmitContext context{arena,           thunks, host, sites, insns, blocks.next_number(), blocks.next_link(),
+                                   options.chaining};
+    x64::Emitter emitter(context, block);
+    const x64::Emitted e = emitter.emit();
+    VERIFY(e.entry != nullptr, "a block didn't fit in the arena");
+    t.entry = e.entry;
+    t.insns = static_cast<u16>(block.insns.size());
+    const ir::BlockInsn& last = block.insns.back();
+    t.bytes = static_cast<u16>(last.rip + last.insn.length - key.rip);
+    for (const x64::LinkPlace& l : e.links) blocks.add_link({l.target, const_cast<u8*>(l.jump), l.stub, kNoBlock});
+    stats.blocks++;
+    stats.instructions += t.insns;
+    stats.code_bytes += e.size;
+  }
+  return blocks.add(std::move(t));
+}
+
+void Translator::Impl::run(Cpu& c, const u64& until, const bool& stop) {
+  while (c.s.retired < until && !stop) {
+    if (c.event_ready()) c.service_events();
+    if (c.s.activity != Activity::Running) return;
+    if (c.careful() || !can_translate(c)) {
+      const u64 before = c.s.retired;
+      interpreter.advance(c, until);
+      stats.interpreted += c.s.retired - before;
+      continue;
+    }
+    const ir::Mode mode = mode_of(c);
+    const u32 mode_key = key_of(mode);
+    JumpCache& jump_cache = jumps.select(c.tlb.table(c.data_context()), mode_key);
+    c.engine.slot[kTlbView] = to_slot(c.tlb.table(c.access_context()));
+    c.engine.slot[kJumpCache] = to_slot(&jump_cache);
+    c.engine.slot[kTranslator] = to_slot(this);
+    c.engine.slot[kCpu] = to_slot(&c);
+    c.set_limit(1);  // 0 is the call for attention
+    while (c.limit() != 0 && c.s.retired < until && !stop) {
+      const u32 number = lookup(c, mode_key, mode);
+      const TranslatedBlock* b = number != kNoBlock ? &blocks.block(number) : nullptr;
+      if (b == nullptr || b->entry == nullptr || until - c.s.retired < b->insns) {
+        const u64 before = c.s.retired;
+        interpreter.advance(c, b != nullptr && b->entry != nullptr ? until : c.s.retired + 1);
+        stats.interpreted += c.s.retired - before;
+        if (c.s.retired == before || c.careful()) break;  // a fault, or attention
+        // The interpreter uses the limit for itself.
+        if (c.limit() == 0) break;
+        c.set_limit(1);
+        continue;
+      }
+      JumpCaches::set(jump_cache, c.s.rip, b->entry);
+      enter(c, number, until, mode_key, mode);
+      if (options.flush_every != 0 && stats.entries >= flush_at) {
+        flush_at = stats.entries + options.flush_every;
+        flush();
+      }
+    }
+  }
+}
+
+void Translator::Impl::enter(Cpu& c, u32 number, const u64& until, u32 mode_key, const ir::Mode& mode) {
+  auto& slot = c.engine.slot;
+  slot[kFlagsImage] = flags_image(c.s.flags);
+  u32 link = kNoBlock;
+  for (;;) {
+    slot[kEnd] = until;
+    slot[kBudget] = until - c.s.retired;
+    code_changed = false;
+    stats.entries++;
+    const Exit why = thunks.enter(&c.engine, blocks.block(number).entry);
+    if (why == Exit::Done) {
+      stats.exits_done++;
+      set_from_image(c.s.flags, slot[kFlagsImage]);
+      return;
+    }
+    const u32 what = static_cast<u32>(slot[kExit]);
+    switch (why) {
+      case Exit::Budget:
+        stats.exits_budget++;
+        slot[kBudget] += blocks.block(what).insns;
+        c.s.rip = blocks.block(what).key.rip;
+        break;
+      case Exit::Link:
+        stats.exits_link++;
+        c.s.rip = blocks.link(what).target;
+        link = what;
+        break;
+      default:
+        stats.exits_bail++;
+        slot[kBudget] += sites[what].rest;
+        c.s.rip = sites[what].rip;
+    }
+    c.s.retired = slot[kEnd] - slot[kBudget];
+    c.next_rip() = c.s.rip;
+    set_from_image(c.s.flags, slot[kFlagsImage]);
+    if (why == Exit::Bail) {
+      c.set_limit(1);
+      interpreter.advance(c, c.s.retired + 1);
+      stats.interpreted++;
+      if (c.limit() != 0) c.set_limit(1);
+      return;
+    }
+    if (why == Exit::Budget) return;
+    const u64 flushes = stats.flushes;
+    number = lookup(c, mode_key, mode);
+    if (number == kNoBlock) return;
+    const TranslatedBlock& b = blocks.block(number);
+    if (b.entry == nullptr || until - c.s.retired < b.insns) return;
+    JumpCaches::set(*from_slot<JumpCache>(&c.engine, kJumpCache), c.s.rip, b.entry);
+    if (stats.flushes == flushes && options.chaining) blocks.connect(link, number);
+  }
+}
+
+u8* Translator::Impl::read(EngineSlots* slots, u64 linear, u64 site) noexcept {
+  return from_slot<Impl>(slots, kTranslator)->access(*from_slot<Cpu>(slots, kCpu), linear, site, Access::Read);
+}
+u8* Translator::Impl::write(EngineSlots* slots, u64 linear, u64 site) noexcept {
+  return from_slot<Impl>(slots, kTranslator)->access(*from_slot<Cpu>(slots, kCpu), linear, site, Access::Write);
+}
+
+// The access itself is emitted code's; here the translation is found. What is no plain access to one page of RAM, and
+// every fault, is the interpreter's: it executes the instruction from its start.
+u8* Translator::Impl::access(Cpu& c, u64 linear, u64 number, AccessKind kind) {
+  const Site& site = sites[number];
+  stats.slow_accesses++;
+  if (c.access_context() == AccessContext::Watched) return nullptr;
+  if ((linear & kPageMask) + site.size > kPageSize) return nullptr;
+  if (c.bits64() && !is_canonical(linear)) return nullptr;
+  const u64 epoch = c.tlb.epoch();
+  const Translation t = c.tlb.fill(c.data_context(), linear, kind);
+  // Accessed and dirty bits that the walk set may have changed code, or other translations.
+  if (t.fault || code_changed || c.tlb.epoch() != epoch) return nullptr;
+  return t.host;
+}
+
+u32 Translator::Impl::execute(EngineSlots* slots, u64 number) noexcept {
+  Impl& self = *from_slot<Impl>(slots, kTranslator);
+  return self.execute(*from_slot<Cpu>(slots, kCpu), self.sites[number]);
+}
+
+u32 Translator::Impl::execute(Cpu& c, const Site& site) {
+  auto& slot = c.engine.slot;
+  stats.handler_calls++;
+  const Insn& insn = *site.insn;
+  c.s.rip = site.rip;
+  c.next_rip() = site.next_rip;
+  c.s.retired = slot[kEnd] - slot[kBudget] - site.rest;
+  c.note_on_trail(site.rip);
+  if (site.flags_in) set_from_image(c.s.flags, slot[kFlagsImage]);
+  const u64 epoch = c.tlb.epoch();
+  c.set_limit(1);
+  try {
+    insn.exec(c, insn);
+  } catch (const Fault& fault) {
+    if (!site.flags_in) set_from_image(c.s.flags, slot[kFlagsImage]);
+    c.deliver_fault(fault);
+    slot[kFlagsImage] = flags_image(c.s.flags);
+    return 1;
+  }
+  if (site.flags_out) slot[kFlagsImage] = flags_image(c.s.flags);
+  c.s.rip = c.next_rip();
+  c.s.retired++;
+  return c.limit() == 0 || c.s.rip != site.next_rip || code_changed || c.tlb.epoch() != epoch;
+}
+
+// --- the public face ------------------------------------------------------------------------------------------
+
+Translator::Translator(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
+Translator::~Translator() = default;
+
+Result<std::unique_ptr<Translator>> Translator::create(PhysicalMap& memory, Interpreter& interpreter,
+                                                       const TranslatorOptions& options) {
+  if (!translator_supported())
+    return fail(ErrorKind::BadArgument, "there is no translator for this host's processor yet: use --engine interp");
+  auto impl = std::make_unique<Impl>(memory, interpreter, options);
+  if (auto opened = impl->arena.open(options.code_bytes != 0 ? options.code_bytes : CodeArena::kDefaultSize); !opened)
+    return tl::make_unexpected(opened.error());
+  impl->host = x64::probe_host();
+  impl->thunks = x64::emit_thunks(impl->arena, {Impl::read, Impl::write, Impl::execute});
+  impl->arena_keep = impl->arena.used();
+  impl->flush_at = options.flush_every;
+  return std::unique_ptr<Translator>(new Translator(std::move(impl)));
+}
+
+void Translator::run(Cpu& cpu, const u64& until, const bool& stop) { impl_->run(cpu, until, stop); }
+const TranslatorStats& Translator::stats() const { return impl_->stats; }
+
+std::string Translator::handler_report() const { return {}; }
+
+bool translator_supported() {
+#if defined(__x86_64__)
+  return __builtin_cpu_supports("bmi2") && __builtin_cpu_supports("bmi");
+#else
+  return false;
+#endif
+}
+
+}  // namespace callgate::jit

@@ -1,0 +1,61 @@
+// The translator: an engine that executes blocks of guest code as emitted host code, and by the interpreter what can't be
+// translated. It retires the same instructions with the same results at the same counts as the interpreter does; the guest
+// can't tell them apart. One serves all processors of a machine.
+#pragma once
+
+#include <memory>
+
+#include "base/result.h"
+#include "cpu/interpreter.h"
+
+namespace callgate::jit {
+
+/// For tests: ways to run that a guest must not notice.
+struct TranslatorOptions {
+  std::size_t code_bytes = 0;  ///< size of the code arena; 0: the usual one
+  bool chaining = true;        ///< blocks jump to each other directly
+  bool passes = true;          ///< unneeded flags are not computed
+  unsigned most_insns = 0;     ///< instructions in a block; 0: the usual number
+  u64 flush_every = 0;         ///< forgets everything after so many entries into emitted code; 0: never
+};
+
+struct TranslatorStats {
+  u64 blocks = 0;          ///< translated
+  u64 instructions = 0;    ///< of the guest, translated
+  u64 code_bytes = 0;      ///< emitted
+  u64 invalidated = 0;     ///< blocks that were written to
+  u64 flushes = 0;         ///< of the whole cache
+  u64 entries = 0;         ///< into emitted code
+  u64 exits_budget = 0, exits_link = 0, exits_bail = 0, exits_done = 0;
+  u64 slow_accesses = 0;   ///< of memory, resolved
+  u64 handler_calls = 0;   ///< instructions executed by their handlers from emitted code
+  u64 interpreted = 0;     ///< instructions that the interpreter executed instead
+};
+
+class Translator {
+ public:
+  /// Fails where the host gives no memory for emitted code, or isn't one that this is built for.
+  static Result<std::unique_ptr<Translator>> create(PhysicalMap& memory, Interpreter& interpreter,
+                                                    const TranslatorOptions& options = {});
+  ~Translator();
+  Translator(const Translator&) = delete;
+  Translator& operator=(const Translator&) = delete;
+
+  /// As Interpreter::run.
+  void run(Cpu& cpu, const u64& until, const bool& stop);
+
+  const TranslatorStats& stats() const;
+  /// How often the handler of each row was called from emitted code, most first: "name count" lines.
+  std::string handler_report() const;
+
+  struct Impl;
+
+ private:
+  explicit Translator(std::unique_ptr<Impl> impl);
+  std::unique_ptr<Impl> impl_;
+};
+
+/// True on hosts that emitted code can be made for.
+bool translator_supported();
+
+}  // namespace callgate::jit

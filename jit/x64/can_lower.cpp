@@ -1,0 +1,54 @@
+// Which instructions this backend has native code for; the others are executed by their handlers.
+#include "jit/x64/emitter.h"
+
+namespace callgate::jit::x64 {
+
+namespace {
+
+bool can_compute(const ir::Op& op, const Host& host) {
+  using enum ir::OpKind;
+  const unsigned size = op.info->arg_size[0];
+  switch (op.info->kind) {
+    case add: case adc: case sub: case sbb: case inc: case dec: case neg: case not_: case equal: case non_zero:
+    case is_zero: case logical_not: case imul_low: case bswap: case bit_string_offset: case clear_flags: case low_flags:
+    case set_low_flags: case set_carry: case complement_carry: case mul: case imul:
+      return true;
+    case and_: case or_: case xor_: return host.logic_flags;
+    case sign_fill: return size != 1;
+    case shl: case shr: case sar: return host.shift_flags;
+    case shld: case shrd: return host.shift_flags && size != 2;
+    case rol: case ror: return host.rotate_flags;
+    case bt: case bts: case btr: case btc: return host.bit_test_flags;
+    case bsf: case bsr: return true;
+    case div: case idiv: return true;
+    default: return false;
+  }
+}
+
+}  // namespace
+
+bool can_lower(const ir::Block& block, const ir::BlockInsn& insn, const Host& host) {
+  bool wide = false, computes = false;
+  for (u32 n = insn.first; n < insn.first + insn.count; n++) {
+    const ir::Op& op = block.ops[n];
+    using enum ir::Opcode;
+    switch (op.opcode) {
+      case Compute:
+        if (!can_compute(op, host)) return false;
+        // Rotates through carry by more than 1 have rules of their own.
+        computes = true;
+        break;
+      case ReadVec: case WriteVec: wide |= op.size == 16; break;
+      case ZeroExtend:
+        if (op.size == 16 && block.ops[op.args[0]].size < 4) return false;
+        break;
+      case Load: case Store: case Modify:
+        if (op.size > 16) return false;
+        break;
+      default: break;
+    }
+  }
+  return !(wide && computes);
+}
+
+}  // namespace callgate::jit::x64

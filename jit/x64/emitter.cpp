@@ -1,0 +1,178 @@
+#include "jit/x64/emitter.h"
+
+#include "base/verify.h"
+#include "cpu/table/row.h"
+
+namespace callgate::jit::x64 {
+
+Emitter::Emitter(const EmitContext& context, const ir::Block& block)
+    : context_(context), block_(block), loc_(block.ops.size()), uses_(block.ops.size()) {
+  code_.init(asmjit::Environment::host(), reinterpret_cast<u64>(context.arena.next()));
+  code_.attach(&a_);
+  for (auto& v : in_scratch_) v = ir::kNoValue;
+  for (std::size_t n = 0; n < block.ops.size(); n++) uses_[n] = block.ops[n].uses;
+}
+
+Emitted Emitter::emit() {
+  const u32 count = static_cast<u32>(block_.insns.size());
+  asmjit::Label no_budget = a_.newLabel();
+  a_.sub(slot(kBudget), count);
+  a_.js(no_budget);
+  for (insn_index_ = 0; insn_index_ < count; insn_index_++) emit_insn(block_.insns[insn_index_]);
+  if (!ended_) {
+    save_flags();
+    jump_to(block_.next_rip());
+  }
+  emit_cold_stubs();
+  a_.bind(no_budget);
+  a_.mov(x86::ecx, context_.block_number);
+  a_.jmp(reinterpret_cast<u64>(context_.thunks.exit_budget));
+
+  code_.flatten();
+  code_.resolveUnresolvedLinks();
+  Emitted out;
+  out.entry = context_.arena.next();
+  out.size = code_.codeSize();
+  if (out.size > context_.arena.room()) return {};
+  VERIFY(code_.relocateToBase(reinterpret_cast<u64>(out.entry)) == asmjit::kErrorOk, "relocation failed");
+  std::vector<u8> bytes(code_.codeSize());
+  code_.copyFlattenedData(bytes.data(), bytes.size());
+  context_.arena.append(bytes.data(), bytes.size());
+  for (const PendingLink& link : links_)
+    out.links.push_back({link.target, link.displacement != 0 ? out.entry + link.displacement : nullptr,
+                         out.entry + code_.labelOffset(link.stub)});
+  return out;
+}
+
+// True when the instruction's lowering overwrites EFLAGS before it has used them.
+bool Emitter::destroys_flags(const ir::BlockInsn& insn) const {
+  if (insn.count == 0) return true;
+  for (u32 n = insn.first; n < insn.first + insn.count; n++) {
+    const ir::Op& op = block_.ops[n];
+    using enum ir::Opcode;
+    switch (op.opcode) {
+      case Load: case Modify: case Store: case CheckAligned: case LeaveIf: case Resolve: case SetDirection:
+        return true;
+      case Compute:
+        // Operations on flags look at the old ones themselves (flags.cpp); of the others some destroy them.
+        if (!op.info->flags && op.info->kind != ir::OpKind::not_ && op.info->kind != ir::OpKind::bswap &&
+            op.info->kind != ir::OpKind::sign_fill) return true;
+        break;
+      default: break;
+    }
+  }
+  return false;
+}
+
+void Emitter::emit_insn(const ir::BlockInsn& insn) {
+  insn_ = &insn;
+  site_of_insn_ = ~u32{0};
+  bail_of_insn_ = asmjit::Label();
+  busy_ = locked_ = temp_busy_ = 0;
+  modifying_ = false;
+  // What is read later, or seen by whoever leaves in the middle of this instruction.
+  const u32 before = insn.may_leave ? u32{kArithmetic} : (insn.flags_live & ~insn.flags_written) | insn.flags_read;
+  if (before == 0) flags_dirty_ = false;
+  if (destroys_flags(insn)) save_flags();
+  if (insn.count == 0) return emit_handler(insn);
+  for (op_index_ = insn.first; op_index_ < insn.first + insn.count; op_index_++) {
+    const ir::Op& op = block_.ops[op_index_];
+    if (op_index_ >= skip_to_) {
+      locked_ = modifying_ ? 1 : 0;
+      emit_op(op, static_cast<ir::ValueId>(op_index_));
+    }
+    for (const ir::ValueId v : op.args)
+      if (v != ir::kNoValue) used(v);
+  }
+}
+
+void Emitter::emit_op(const ir::Op& op, ir::ValueId id) {
+  using enum ir::Opcode;
+  switch (op.opcode) {
+    case Constant: set_imm(id, op.imm); break;
+    case ReadGpr: loc_[id] = {Loc::Guest, op.reg, op.high, 0}; break;
+    case WriteGpr: lower_write_gpr(op); break;
+    case ReadVec: loc_[id] = {Loc::GuestVec, op.reg, false, 0}; break;
+    case WriteVec: lower_write_vec(op); break;
+    case Address: lower_address(op, id); break;
+    case Load: lower_load(op, id, false); break;
+    case Modify: lower_load(op, id, true); break;
+    case Store: lower_store(op); break;
+    case Update: lower_update(op); break;
+    case CheckAligned: lower_aligned(op); break;
+    case Compute: lower_compute(op, id); break;
+    case ZeroExtend: lower_extend(op, id, false); break;
+    case SignExtend: lower_extend(op, id, true); break;
+    case Truncate: lower_truncate(op, id); break;
+    case Select: lower_select(op, id); break;
+    case Member: lower_member(op, id); break;
+    case Condition: loc_[id] = {Loc::Cond, op.cc, false, 0}; break;
+    case SetDirection: {
+      destroy_flags();
+      const Mem other = field(offsetof(CpuState, flags) + Flags::other_offset(), 4);
+      if (op.imm) a_.or_(other, kDF);
+      else a_.and_(other, ~u32{kDF});
+      break;
+    }
+    case When: lower_when(op); break;
+    case EndWhen: lower_end_when(); break;
+    case LeaveIf: lower_leave_if(op); break;
+    case Resolve: lower_resolve(op); break;
+    case Jump: lower_jump(op); break;
+  }
+}
+
+u32 Emitter::add_site(const ir::BlockInsn& b, unsigned size) {
+  Site s;
+  s.rip = b.rip;
+  s.next_rip = (b.rip + b.insn.length) & block_.mode.rip_mask();
+  s.rest = static_cast<u32>(block_.insns.size()) - insn_index_;
+  s.size = static_cast<u8>(size);
+  context_.sites.push_back(s);
+  return static_cast<u32>(context_.sites.size() - 1);
+}
+
+void Emitter::emit_handler(const ir::BlockInsn& b) {
+  const u32 number = add_site(b, 0);
+  Site& site = context_.sites[number];
+  context_.insns.push_back(b.insn);
+  site.insn = &context_.insns.back();
+  const Row* row = b.insn.row;
+  const bool knows_flags = row != nullptr && !(row->attributes & (kX87 | kMmx | kSse | kAvx));
+  site.flags_in = knows_flags || b.flags_read != 0 || b.flags_written != 0;
+  site.flags_out = site.flags_in;
+  a_.mov(x86::ecx, number);
+  a_.call(reinterpret_cast<u64>(context_.thunks.execute));
+  flags_in_host_ = flags_dirty_ = false;
+}
+
+asmjit::Label Emitter::bail_label() {
+  if (!bail_of_insn_.isValid()) {
+    bail_of_insn_ = a_.newLabel();
+    if (site_of_insn_ == ~u32{0}) site_of_insn_ = add_site(*insn_, 0);
+    bails_.push_back({bail_of_insn_, site_of_insn_});
+  }
+  return bail_of_insn_;
+}
+
+void Emitter::emit_cold_stubs() {
+  for (const ColdStub& stub : cold_) {
+    a_.bind(stub.entry);
+    a_.mov(x86::ecx, stub.site);
+    a_.call(reinterpret_cast<u64>(stub.thunk));
+    a_.jmp(stub.back);
+  }
+  for (const PendingBail& bail : bails_) {
+    a_.bind(bail.label);
+    a_.mov(x86::ecx, bail.site);
+    a_.jmp(reinterpret_cast<u64>(context_.thunks.exit_bail));
+  }
+  u32 number = context_.first_link;
+  for (const PendingLink& link : links_) {
+    a_.bind(link.stub);
+    a_.mov(x86::ecx, number++);
+    a_.jmp(reinterpret_cast<u64>(context_.thunks.exit_link));
+  }
+}
+
+}  // namespace callgate::jit::x64

@@ -1,0 +1,226 @@
+// Emits host code for a block of IR on x86-64. One pass over the ops; a value has a location from the op that makes it to its
+// last use, and an op's lowering sees where its operands are: so a load is folded into the instruction that uses it, and a
+// result is computed in the register that it will be written to.
+//
+// Host flags carry the guest's. `flags_in_host_` says that EFLAGS hold them; `flags_dirty_` that the image in memory
+// (Slot::kFlagsImage) is older. What somebody may read is saved before an instruction that destroys EFLAGS.
+#pragma once
+
+#include <deque>
+#include <vector>
+
+#include "cpu/ir/ir.h"
+#include "jit/x64/host.h"
+#include "jit/x64/registers.h"
+#include "jit/x64/thunks.h"
+
+namespace callgate::jit::x64 {
+
+/// A jump that can be made to go to another block directly.
+struct LinkPlace {
+  u64 target = 0;        ///< guest RIP
+  const u8* jump = nullptr;  ///< the 32-bit displacement of the host's jump
+  const u8* stub = nullptr;  ///< where it goes while it isn't linked
+};
+
+/// What a block became.
+struct Emitted {
+  const u8* entry = nullptr;
+  std::size_t size = 0;
+  std::vector<LinkPlace> links;
+};
+
+/// What the emitter needs of the translator.
+struct EmitContext {
+  CodeArena& arena;
+  const Thunks& thunks;
+  const Host& host;
+  std::vector<Site>& sites;  ///< appended to: a site's number is its index
+  std::deque<Insn>& insns;   ///< appended to: what sites point to
+  u32 block_number = 0;
+  u32 first_link = 0;   ///< the number of the block's first link
+  bool chaining = true;
+};
+
+/// True when every op of the instruction has a lowering.
+bool can_lower(const ir::Block& block, const ir::BlockInsn& insn, const Host& host);
+
+class Emitter {
+ public:
+  Emitter(const EmitContext& context, const ir::Block& block);
+  Emitted emit();
+
+ private:
+  /// Where a value is.
+  struct Loc {
+    enum Kind : u8 {
+      None,
+      Imm,       ///< imm
+      Guest,     ///< still in guest register reg (bits 15..8 of it if high)
+      Host,      ///< in host register reg
+      Memory,    ///< in the guest's memory at [rax]; used once
+      Spilled,   ///< in temp slot reg
+      Cond,      ///< condition cc of the guest's flags
+      GuestVec,  ///< in guest vector register reg
+      Xmm,       ///< in host vector register reg
+      Pair,      ///< a struct of two: in rax and rdx
+      Done,      ///< already where it will be written
+    } kind = None;
+    u8 reg = 0;
+    bool high = false;
+    u64 imm = 0;
+  };
+  struct ColdStub {
+    asmjit::Label entry, back;
+    u32 site;
+    const u8* thunk;  ///< nullptr: leave without a try
+  };
+
+  // --- emitter.cpp: the block and its exits
+  void emit_insn(const ir::BlockInsn& insn);
+  void emit_op(const ir::Op& op, ir::ValueId id);
+  void emit_handler(const ir::BlockInsn& insn);
+  void emit_cold_stubs();
+  u32 add_site(const ir::BlockInsn& insn, unsigned size);
+  asmjit::Label bail_label();
+  bool destroys_flags(const ir::BlockInsn& insn) const;
+
+  // --- values (values.cpp)
+  const ir::Op& op_of(ir::ValueId v) const { return block_.ops[v]; }
+  bool is_imm(ir::ValueId v) const { return loc_[v].kind == Loc::Imm; }
+  /// One use of `v` is over. During a lowering the op's own uses are still counted.
+  void used(ir::ValueId v);
+  bool live(ir::ValueId v) const { return uses_[v] != 0; }
+  bool last_use(ir::ValueId v) const { return uses_[v] == 1; }
+  /// A scratch register, the lowering's own until it ends; values that were there move to temp slots.
+  Gp scratch(unsigned size);
+  /// The scratch register `host`, likewise.
+  Gp claim(unsigned host, unsigned size);
+  void free_scratch(unsigned host, ir::ValueId v);
+  /// Moves values out of scratch registers in `mask` (bit per host register) to temp slots.
+  void spill(u32 mask);
+  /// `v` in a register of `size` bytes; may be the guest's own: don't change it.
+  Gp reg(ir::ValueId v, unsigned size);
+  /// Emits a move of `v` to the scratch register `r`.
+  void load_into(const Gp& into, ir::ValueId v);
+  /// `v` in a scratch register that the lowering may change.
+  Gp own(ir::ValueId v, unsigned size);
+  /// `v` as a register, memory, or (if it fits in 32 bits, sign-extended) immediate operand.
+  asmjit::Operand rmi(ir::ValueId v, unsigned size);
+  /// `v` as a register or memory operand.
+  asmjit::Operand rm(ir::ValueId v, unsigned size);
+  void set_host(ir::ValueId v, const Gp& r);
+  void set_imm(ir::ValueId v, u64 imm);
+  /// Values still in guest register `guest` go elsewhere, because it is about to be written.
+  void rescue(unsigned guest, ir::ValueId except = ir::kNoValue);
+  /// The guest register that result `v` goes to next as a whole (size 4 or 8) and only, if pinned; else -1.
+  int target_of(ir::ValueId v) const;
+
+  // --- flags (flags.cpp)
+  template <class Body>
+  void with_rax(Body body);
+  void save_flags();
+  void restore_flags();
+  /// EFLAGS are about to be destroyed.
+  void destroy_flags();
+  /// EFLAGS now hold the flags that `op` defines (and, if partial, the others too).
+  void flags_defined(const ir::Op& op);
+  /// EFLAGS hold all of the guest's flags that are read after this instruction and not written by `op`.
+  void need_others(const ir::Op& op);
+  /// EFLAGS.CF is the guest's.
+  void need_carry();
+  asmjit::x86::CondCode need_condition(unsigned cc);
+  void store_image(const Gp& image16);
+
+  // --- lower_memory.cpp
+  void effective_address(const ir::Mem& mem, const Gp& into, bool with_segment);
+  void probe(const ir::Mem& mem, unsigned size, bool write);
+  void lower_load(const ir::Op& op, ir::ValueId id, bool write);
+  void lower_store(const ir::Op& op);
+  void lower_update(const ir::Op& op);
+  void lower_aligned(const ir::Op& op);
+  void lower_address(const ir::Op& op, ir::ValueId id);
+
+  // --- lower_integer.cpp
+  struct Place {
+    asmjit::Operand where;
+    bool memory = false;
+  };
+  Place place_of(const ir::Op& op, ir::ValueId id);
+  /// `v` as a register or immediate operand.
+  asmjit::Operand ri(ir::ValueId v, unsigned size);
+  void lower_compute(const ir::Op& op, ir::ValueId id);
+  void lower_binary(const ir::Op& op, ir::ValueId id);
+  void lower_unary(const ir::Op& op, ir::ValueId id);
+  void lower_shift(const ir::Op& op, ir::ValueId id);
+  void lower_double_shift(const ir::Op& op, ir::ValueId id);
+  void lower_bit(const ir::Op& op, ir::ValueId id);
+  void lower_bit_scan(const ir::Op& op, ir::ValueId id);
+  void lower_multiply(const ir::Op& op, ir::ValueId id);
+  void lower_divide(const ir::Op& op, ir::ValueId id);
+  void lower_flag_op(const ir::Op& op, ir::ValueId id);
+  void lower_predicate(const ir::Op& op, ir::ValueId id);
+
+  // --- lower_wide.cpp
+  void product_flags(const ir::Op& op, const Gp& low, const Gp& helper);
+  Gp operand_in_rcx(ir::ValueId v, unsigned size);
+  void set_pair(ir::ValueId id);
+
+  // --- lower_data.cpp
+  void lower_write_gpr(const ir::Op& op);
+  void lower_write_vec(const ir::Op& op);
+  void lower_extend(const ir::Op& op, ir::ValueId id, bool sign);
+  void lower_truncate(const ir::Op& op, ir::ValueId id);
+  void lower_select(const ir::Op& op, ir::ValueId id);
+  void lower_member(const ir::Op& op, ir::ValueId id);
+
+  // --- lower_control.cpp
+  void lower_when(const ir::Op& op);
+  void lower_end_when();
+  void lower_leave_if(const ir::Op& op);
+  void lower_resolve(const ir::Op& op);
+  void lower_jump(const ir::Op& op);
+  void jump_to(u64 rip);
+  void jump_through_cache(u64 rip);
+  /// Emits the test of a bool and gives the condition under which it holds.
+  asmjit::x86::CondCode test_bool(ir::ValueId v);
+  void add_link(u64 target, asmjit::x86::CondCode cc, bool conditional);
+
+  const EmitContext& context_;
+  const ir::Block& block_;
+  asmjit::CodeHolder code_;
+  x86::Assembler a_;
+  std::vector<Loc> loc_;
+  std::vector<u16> uses_;
+  ir::ValueId in_scratch_[16];  ///< by host register: the value that is in it
+  u32 busy_ = 0;    ///< bit per host register: scratch registers with values
+  u32 locked_ = 0;  ///< those that the current lowering works with
+  u32 temp_busy_ = 0;
+
+  const ir::BlockInsn* insn_ = nullptr;
+  u32 insn_index_ = 0;
+  u32 op_index_ = 0;
+  bool flags_in_host_ = false, flags_dirty_ = false;
+  bool ended_ = false;  ///< an unconditional jump was emitted
+  asmjit::Label when_end_;
+  bool when_open_ = false;
+  u32 skip_to_ = 0;  ///< ops before this one are done
+  bool modifying_ = false;  ///< rax holds the address of the last Modify
+  u32 site_of_insn_ = ~u32{0};
+  asmjit::Label bail_of_insn_;
+  bool bail_used_ = false;
+  std::vector<ColdStub> cold_;
+  struct PendingLink {
+    asmjit::Label stub;
+    std::size_t displacement;  ///< offset of the jump's 32-bit displacement
+    u64 target;
+  };
+  std::vector<PendingLink> links_;
+  struct PendingBail {
+    asmjit::Label label;
+    u32 site;
+  };
+  std::vector<PendingBail> bails_;
+};
+
+}  // namespace callgate::jit::x64

@@ -1,0 +1,78 @@
+#include "jit/x64/host.h"
+
+#include <initializer_list>
+
+#include "cpu/alu.h"
+#include "cpu/alu_bit.h"
+#include "cpu/alu_shift.h"
+
+namespace callgate::jit::x64 {
+
+#if defined(__x86_64__)
+namespace {
+
+constexpr u64 kSamples[] = {0, 1, 2, 0x80000000, 0x7FFFFFFF, 0xFFFFFFFF, 0x12345678, 0xDEADBEEF, 0x8000000000000000,
+                            0x7FFFFFFFFFFFFFFF, 0xFFFFFFFFFFFFFFFF, 0x0123456789ABCDEF, 0xFEDCBA9876543210};
+
+// Executes one instruction on %[a] (with %[b]) with all arithmetic flags set, or clear, before it.
+#define CG_HOST_FLAGS(TEXT)                                                                                          \
+  [](u64 a, u64 b, u64 before) {                                                                                     \
+    u64 after;                                                                                                       \
+    asm volatile("pushq %[f]\n popfq\n" TEXT "\n pushfq\n popq %[f]"                                                 \
+                 : [a] "+r"(a), [f] "=r"(after)                                                                      \
+                 : [b] "c"(b), "[f]"(before)                                                                         \
+                 : "cc", "memory");                                                                                  \
+    return static_cast<u32>(after & kArithmetic);                                                                    \
+  }
+
+template <class Op>
+u32 canonical(const Op& op, u64 before) {
+  Flags f;
+  f.set_arithmetic(static_cast<u32>(before) & kArithmetic);
+  op(f);
+  return f.arithmetic();
+}
+
+template <class HostFn, class Op>
+bool same(HostFn host, const Op& op, u64 first_b, u64 last_b) {
+  for (const u64 a : kSamples)
+    for (u64 b = first_b; b <= last_b; b++)
+      for (const u64 before : {u64{0x202}, u64{0x202 | kArithmetic}})
+        if (host(a, b, before) != canonical([&](Flags& f) { op(a, b, f); }, before)) return false;
+  return true;
+}
+
+}  // namespace
+
+// Red zone: the pushes above must not meet it; this file is compiled with -mno-red-zone (jit/CMakeLists.txt).
+Host probe_host() {
+  Host h;
+  h.logic_flags = same(CG_HOST_FLAGS("andq %[b], %[a]"), [](u64 a, u64 b, Flags& f) { alu::and_(a, b, f); }, 0, 40) &&
+                  same(CG_HOST_FLAGS("xorq %[b], %[a]"), [](u64 a, u64 b, Flags& f) { alu::xor_(a, b, f); }, 0, 40);
+  h.shift_flags =
+      same(CG_HOST_FLAGS("shlq %%cl, %[a]"), [](u64 a, u64 b, Flags& f) { alu::shl(a, static_cast<u8>(b), f); }, 0, 70) &&
+      same(CG_HOST_FLAGS("shrq %%cl, %[a]"), [](u64 a, u64 b, Flags& f) { alu::shr(a, static_cast<u8>(b), f); }, 0, 70) &&
+      same(CG_HOST_FLAGS("sarl %%cl, %k[a]"), [](u64 a, u64 b, Flags& f) { alu::sar(static_cast<u32>(a), static_cast<u8>(b), f); }, 0, 70) &&
+      same(CG_HOST_FLAGS("shll %%cl, %k[a]"), [](u64 a, u64 b, Flags& f) { alu::shl(static_cast<u32>(a), static_cast<u8>(b), f); }, 0, 70) &&
+      same(CG_HOST_FLAGS("shlb %%cl, %b[a]"), [](u64 a, u64 b, Flags& f) { alu::shl(static_cast<u8>(a), static_cast<u8>(b), f); }, 0, 40) &&
+      same(CG_HOST_FLAGS("shrw %%cl, %w[a]"), [](u64 a, u64 b, Flags& f) { alu::shr(static_cast<u16>(a), static_cast<u8>(b), f); }, 0, 40) &&
+      same(CG_HOST_FLAGS("shldq %%cl, %%rcx, %[a]"), [](u64 a, u64 b, Flags& f) { alu::shld(a, b, static_cast<u8>(b), f); }, 0, 70) &&
+      same(CG_HOST_FLAGS("shrdl %%cl, %%ecx, %k[a]"), [](u64 a, u64 b, Flags& f) { alu::shrd(static_cast<u32>(a), static_cast<u32>(b), static_cast<u8>(b), f); }, 0, 70);
+  h.rotate_flags =
+      same(CG_HOST_FLAGS("rolq %%cl, %[a]"), [](u64 a, u64 b, Flags& f) { alu::rol(a, static_cast<u8>(b), f); }, 0, 70) &&
+      same(CG_HOST_FLAGS("rorl %%cl, %k[a]"), [](u64 a, u64 b, Flags& f) { alu::ror(static_cast<u32>(a), static_cast<u8>(b), f); }, 0, 70) &&
+      same(CG_HOST_FLAGS("rolb %%cl, %b[a]"), [](u64 a, u64 b, Flags& f) { alu::rol(static_cast<u8>(a), static_cast<u8>(b), f); }, 0, 40) &&
+      same(CG_HOST_FLAGS("rcll $1, %k[a]"), [](u64 a, u64, Flags& f) { alu::rcl(static_cast<u32>(a), u8{1}, f); }, 0, 1) &&
+      same(CG_HOST_FLAGS("rcrq $1, %[a]"), [](u64 a, u64, Flags& f) { alu::rcr(a, u8{1}, f); }, 0, 1);
+  h.bit_test_flags =
+      same(CG_HOST_FLAGS("btq %[b], %[a]"), [](u64 a, u64 b, Flags& f) { alu::bt(a, b, f); }, 0, 70) &&
+      same(CG_HOST_FLAGS("btsl %k[b], %k[a]"), [](u64 a, u64 b, Flags& f) { alu::bts(static_cast<u32>(a), static_cast<u32>(b), f); }, 0, 70);
+  h.bit_scan_flags = same(CG_HOST_FLAGS("bsfq %[a], %[a]"), [](u64 a, u64, Flags& f) { alu::bsf(a, f); }, 0, 1) &&
+                     same(CG_HOST_FLAGS("bsrl %k[a], %k[a]"), [](u64 a, u64, Flags& f) { alu::bsr(static_cast<u32>(a), f); }, 0, 1);
+  return h;
+}
+#else
+Host probe_host() { return {}; }
+#endif
+
+}  // namespace callgate::jit::x64

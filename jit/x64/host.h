@@ -1,0 +1,16 @@
+// What the host's processor does where the manual leaves it open, and which of its extensions emitted code may use.
+#pragma once
+
+namespace callgate::jit::x64 {
+
+struct Host {
+  /// Undefined flags come out as Callgate's canonical ones (cpu/alu*.h): logic clears AF; shifts set AF and follow the
+  /// rule of count 1 for OF; rotates follow it too; BT keeps the other flags; BSF and BSR set PF with ZF and clear the
+  /// rest.
+  bool logic_flags = false, shift_flags = false, rotate_flags = false, bit_test_flags = false, bit_scan_flags = false;
+};
+
+/// Probes the host once a call.
+Host probe_host();
+
+}  // namespace callgate::jit::x64

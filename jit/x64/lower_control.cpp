@@ -1,0 +1,141 @@
+// Jumps, conditional parts, and leaving.
+#include "base/verify.h"
+#include "jit/x64/emitter.h"
+
+namespace callgate::jit::x64 {
+
+x86::CondCode Emitter::test_bool(ir::ValueId v) {
+  if (loc_[v].kind == Loc::Cond) return need_condition(loc_[v].reg);
+  destroy_flags();
+  if (loc_[v].kind == Loc::Spilled) {
+    a_.cmp(slot(static_cast<Slot>(kTemp0 + loc_[v].reg), 1), 0);
+  } else {
+    const Gp r = reg(v, 1);
+    a_.test(r, r);
+  }
+  return x86::CondCode::kNZ;
+}
+
+void Emitter::add_link(u64 target, x86::CondCode cc, bool conditional) {
+  PendingLink link{a_.newLabel(), 0, target};
+  if (conditional) a_.long_().j(cc, link.stub);
+  else a_.long_().jmp(link.stub);
+  link.displacement = a_.offset() - 4;
+  links_.push_back(link);
+}
+
+void Emitter::jump_to(u64 rip) {
+  if (context_.chaining && ((rip ^ block_.rip) & ~kPageMask) == 0) return add_link(rip, {}, false);
+  jump_through_cache(rip);
+}
+
+// The jump cache forgets a page whose mapping changes: so its entry is also the guard of a jump to another page.
+void Emitter::jump_through_cache(u64 rip) {
+  PendingLink link{a_.newLabel(), 0, rip};
+  const i32 at = static_cast<i32>(JumpCache::index_of(rip) * sizeof(JumpCache::Entry));
+  a_.mov(x86::rcx, slot(kJumpCache));
+  if (static_cast<i64>(rip) == static_cast<i32>(rip)) {
+    a_.cmp(x86::ptr(x86::rcx, at, 8), static_cast<i32>(rip));
+  } else {
+    a_.mov(x86::rax, rip);
+    a_.cmp(x86::ptr(x86::rcx, at, 8), x86::rax);
+  }
+  a_.jne(link.stub);
+  a_.jmp(x86::ptr(x86::rcx, at + 8, 8));
+  links_.push_back(link);
+}
+
+void Emitter::lower_when(const ir::Op& op) {
+  // The branch form: nothing but a jump to a constant in it.
+  const u32 last = insn_->first + insn_->count;
+  u32 end = op_index_ + 1;
+  while (end < last && block_.ops[end].opcode != ir::Opcode::EndWhen) {
+    if (block_.ops[end].opcode == ir::Opcode::WriteGpr) rescue(block_.ops[end].reg);
+    end++;
+  }
+  VERIFY(end < last && !when_open_, "an IR block with an open condition");
+  const ir::Op& inner = block_.ops[end - 1];
+  if (inner.opcode == ir::Opcode::Jump) {
+    VERIFY(op_of(inner.args[0]).opcode == ir::Opcode::Constant, "a conditional jump to a computed address");
+    const u64 target = op_of(inner.args[0]).imm;
+    save_flags();
+    const auto cc = test_bool(op.args[0]);
+    if (context_.chaining && ((target ^ block_.rip) & ~kPageMask) == 0) {
+      add_link(target, cc, true);
+    } else {
+      asmjit::Label past = a_.newLabel();
+      a_.j(x86::negateCond(cc), past);
+      jump_through_cache(target);
+      a_.bind(past);
+      flags_in_host_ = false;
+    }
+    skip_to_ = end + 1;
+    return;
+  }
+  when_end_ = a_.newLabel();
+  when_open_ = true;
+  // Results of this instruction that the body computes from are ready; what it would load first comes before the branch.
+  for (u32 n = op_index_ + 1; n < end; n++)
+    for (const ir::ValueId v : block_.ops[n].args)
+      if (v != ir::kNoValue && v < op_index_ && (loc_[v].kind == Loc::Cond || loc_[v].kind == Loc::Memory)) {
+        const Gp r = own(v, 8);
+        set_host(v, r);
+      }
+  const auto cc = test_bool(op.args[0]);
+  a_.j(x86::negateCond(cc), when_end_);
+}
+
+void Emitter::lower_end_when() {
+  a_.bind(when_end_);
+  when_open_ = false;
+}
+
+void Emitter::lower_leave_if(const ir::Op& op) {
+  if (loc_[op.args[0]].kind == Loc::Imm) {
+    VERIFY(loc_[op.args[0]].imm == 0, "an instruction that always leaves");
+    return;
+  }
+  const auto cc = test_bool(op.args[0]);
+  a_.j(cc, bail_label());
+}
+
+void Emitter::lower_resolve(const ir::Op& op) {
+  destroy_flags();
+  const ir::ValueId v = op.args[0];
+  // The target in a register that stays, and two to find its entry.
+  Gp target;
+  if (loc_[v].kind == Loc::Guest && is_pinned(loc_[v].reg)) {
+    target = reg(v, 8);
+  } else {
+    const Loc from = loc_[v];
+    if (from.kind == Loc::Memory) free_scratch(x86::Gp::kIdAx, v);
+    if (from.kind == Loc::Host) free_scratch(from.reg, v);
+    target = claim(x86::Gp::kIdAx, 8);
+    load_into(target, v);
+  }
+  loc_[v] = {Loc::Done, 0, false, 0};  // from now on it is kTarget
+  const Gp at = claim(x86::Gp::kIdCx, 8), low = claim(x86::Gp::kIdDx, 8);
+  a_.mov(at.r32(), target.r32());
+  a_.mov(low.r32(), target.r32());
+  a_.shr(at.r32(), kPageShift - JumpCache::kOffsetBits);
+  a_.and_(low.r32(), (1u << JumpCache::kOffsetBits) - 1);
+  a_.and_(at.r32(), ((1u << JumpCache::kPageBits) - 1) << JumpCache::kOffsetBits);
+  a_.or_(at.r32(), low.r32());
+  a_.shl(at.r32(), 4);
+  static_assert(sizeof(JumpCache::Entry) == 16);
+  a_.add(at, slot(kJumpCache));
+  a_.cmp(x86::ptr(at, 0, 8), target);
+  a_.jne(bail_label());
+  a_.mov(low, x86::ptr(at, 8, 8));
+  a_.mov(slot(kTarget), low);
+}
+
+void Emitter::lower_jump(const ir::Op& op) {
+  save_flags();
+  const ir::Op& target = op_of(op.args[0]);
+  if (target.opcode == ir::Opcode::Constant) jump_to(target.imm);
+  else a_.jmp(slot(kTarget));
+  ended_ = true;
+}
+
+}  // namespace callgate::jit::x64

@@ -1,0 +1,133 @@
+#include "jit/x64/thunks.h"
+
+#include "base/verify.h"
+#include "jit/x64/registers.h"
+
+namespace callgate::jit::x64 {
+
+namespace {
+
+constexpr unsigned kSavedByCallee[] = {3, 5, 12, 13, 14, 15};  // rbx, rbp, r12 to r15
+
+class ThunkEmitter {
+ public:
+  ThunkEmitter(CodeArena& arena) : arena_(arena) {
+    code_.init(asmjit::Environment::host(), reinterpret_cast<u64>(arena.next()));
+    code_.attach(&a);
+  }
+
+  x86::Assembler a;
+
+  void load_pinned(bool caller_saved_only = false) { move_pinned(caller_saved_only, true); }
+  void store_pinned(bool caller_saved_only = false) { move_pinned(caller_saved_only, false); }
+
+  const u8* finish() {
+    code_.flatten();
+    code_.resolveUnresolvedLinks();
+    std::vector<u8> bytes(code_.codeSize());
+    VERIFY(code_.relocateToBase(reinterpret_cast<u64>(arena_.next())) == asmjit::kErrorOk, "relocation failed");
+    code_.copyFlattenedData(bytes.data(), bytes.size());
+    const u8* at = arena_.next();
+    arena_.append(bytes.data(), bytes.size());
+    return at;
+  }
+  /// Address in the finished code.
+  const u8* here() const { return arena_.next() + a.offset(); }
+
+ private:
+  void move_pinned(bool caller_saved_only, bool load) {
+    for (unsigned g = 0; g < 16; g++) {
+      if (!is_pinned(g) || (caller_saved_only && !is_caller_saved(kHostOf[g]))) continue;
+      if (load) a.mov(gp(kHostOf[g], 8), home(g));
+      else a.mov(home(g), gp(kHostOf[g], 8));
+    }
+  }
+
+  CodeArena& arena_;
+  asmjit::CodeHolder code_;
+};
+
+}  // namespace
+
+Thunks emit_thunks(CodeArena& arena, const Callbacks& callbacks) {
+  Thunks t;
+  ThunkEmitter e(arena);
+  auto& a = e.a;
+
+  // enter(rdi: slots, rsi: code). Behind it the stack is aligned to 16 in emitted code.
+  t.enter = reinterpret_cast<Exit (*)(EngineSlots*, const void*)>(const_cast<u8*>(e.here()));
+  for (const unsigned r : kSavedByCallee) a.push(x86::gpq(r));
+  a.sub(x86::rsp, 8);
+  a.lea(kState, x86::ptr(x86::rdi, sizeof(EngineSlots)));
+  a.mov(x86::rax, x86::rsi);
+  a.mov(kTlb, slot(kTlbView));
+  e.load_pinned();
+  a.jmp(x86::rax);
+
+  asmjit::Label leave = a.newLabel();
+  const auto exit = [&](Exit why) {
+    const u8* at = e.here();
+    a.mov(slot(kExit), x86::rcx);
+    a.mov(x86::eax, static_cast<u32>(why));
+    e.store_pinned();
+    a.jmp(leave);
+    return at;
+  };
+  t.exit_budget = exit(Exit::Budget);
+  t.exit_link = exit(Exit::Link);
+  t.exit_bail = exit(Exit::Bail);
+
+  // The slow paths keep rdx and all guest registers; a nullptr doesn't return to the block but leaves.
+  const auto slow = [&](const void* callback) {
+    const u8* at = e.here();
+    a.mov(slot(kExit), x86::rcx);
+    e.store_pinned(true);
+    a.lea(x86::rdi, x86::ptr(kState, -static_cast<i32>(sizeof(EngineSlots))));
+    a.mov(x86::rsi, x86::rax);
+    a.mov(x86::edx, x86::ecx);
+    a.sub(x86::rsp, 8);
+    a.mov(x86::rax, reinterpret_cast<u64>(callback));
+    a.call(x86::rax);
+    a.add(x86::rsp, 8);
+    asmjit::Label bail = a.newLabel();
+    a.test(x86::rax, x86::rax);
+    e.load_pinned(true);
+    a.jz(bail);
+    a.ret();
+    a.bind(bail);
+    a.add(x86::rsp, 8);
+    a.mov(x86::eax, static_cast<u32>(Exit::Bail));
+    e.store_pinned();
+    a.jmp(leave);
+    return at;
+  };
+  t.slow_read = slow(reinterpret_cast<const void*>(callbacks.read));
+  t.slow_write = slow(reinterpret_cast<const void*>(callbacks.write));
+
+  t.execute = e.here();
+  {
+    e.store_pinned();
+    a.lea(x86::rdi, x86::ptr(kState, -static_cast<i32>(sizeof(EngineSlots))));
+    a.mov(x86::esi, x86::ecx);
+    a.sub(x86::rsp, 8);
+    a.mov(x86::rax, reinterpret_cast<u64>(callbacks.execute));
+    a.call(x86::rax);
+    a.add(x86::rsp, 8);
+    asmjit::Label done = a.newLabel();
+    a.test(x86::eax, x86::eax);
+    a.jnz(done);
+    e.load_pinned();
+    a.ret();
+    a.bind(done);
+    a.add(x86::rsp, 8);
+    a.mov(x86::eax, static_cast<u32>(Exit::Done));
+  }
+  a.bind(leave);
+  a.add(x86::rsp, 8);
+  for (unsigned n = std::size(kSavedByCallee); n-- > 0;) a.pop(x86::gpq(kSavedByCallee[n]));
+  a.ret();
+  e.finish();
+  return t;
+}
+
+}  // namespace callgate::jit::x64

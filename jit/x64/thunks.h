@@ -1,0 +1,32 @@
+// The few routines of emitted code that every block shares: the way in and out, the slow path of memory accesses, the call
+// of an instruction's handler. Emitted once, at the start of the arena.
+#pragma once
+
+#include "jit/code_arena.h"
+#include "jit/context.h"
+
+namespace callgate::jit::x64 {
+
+/// What emitted code calls in the engine. All noexcept: nothing unwinds through emitted code.
+struct Callbacks {
+  /// The host address of [linear, linear + site.size), or nullptr: the interpreter must execute the instruction.
+  u8* (*read)(EngineSlots* slots, u64 linear, u64 site) noexcept;
+  u8* (*write)(EngineSlots* slots, u64 linear, u64 site) noexcept;
+  /// Executes the site's instruction by its handler. 0: go on behind it; else leave with Exit::Done.
+  u32 (*execute)(EngineSlots* slots, u64 site) noexcept;
+};
+
+struct Thunks {
+  /// Runs emitted code until it comes back.
+  Exit (*enter)(EngineSlots* slots, const void* code) = nullptr;
+  const u8* exit_budget = nullptr;  ///< ecx: the block's number
+  const u8* exit_link = nullptr;    ///< ecx: the link's number
+  const u8* exit_bail = nullptr;    ///< ecx: the site's number
+  const u8* slow_read = nullptr;    ///< called; rax: linear, ecx: site; rax: host address
+  const u8* slow_write = nullptr;
+  const u8* execute = nullptr;      ///< called; ecx: site
+};
+
+Thunks emit_thunks(CodeArena& arena, const Callbacks& callbacks);
+
+}  // namespace callgate::jit::x64
