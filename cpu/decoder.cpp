@@ -163,6 +163,7 @@ void read_memory_operand(Reader& r, unsigned mod, unsigned rm, u8 rex, bool vect
 bool prefix_matches(MandatoryPrefix want, const Prefixes& p) {
   switch (want) {
     case MandatoryPrefix::Any: return true;
+    case MandatoryPrefix::NoRepeat: return p.rep == 0;
     case MandatoryPrefix::None: return !p.opsize && p.rep == 0;
     case MandatoryPrefix::P66: return p.opsize && p.rep == 0;
     case MandatoryPrefix::PF3: return p.rep == 0xF3;

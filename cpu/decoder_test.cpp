@@ -36,6 +36,18 @@ TEST_CASE("Outside 64-bit mode the last segment override counts") {
   CHECK(decoded({0x2E, 0x64, 0x8B, 0x01}, CodeSize::Bits16).seg == FS);
 }
 
+TEST_CASE("66 is the operand size of MOVBE, CRC32 and POPCNT, beside F2 and F3 that select them") {
+  CHECK(decoded({0x0F, 0x38, 0xF0, 0x07}, CodeSize::Bits16).width == 2);
+  CHECK(decoded({0x66, 0x0F, 0x38, 0xF0, 0x07}, CodeSize::Bits16).width == 4);
+  CHECK(decoded({0x66, 0x0F, 0x38, 0xF0, 0x07}, CodeSize::Bits32).width == 2);
+  CHECK(decoded({0x66, 0x48, 0x0F, 0x38, 0xF0, 0x07}, CodeSize::Bits64).width == 8);
+  CHECK(decoded({0xF3, 0x66, 0x0F, 0xB8, 0xC0}, CodeSize::Bits64).width == 2);
+  CHECK(decoded({0x66, 0xF2, 0x0F, 0x38, 0xF1, 0xC0}, CodeSize::Bits16).width == 4);
+  Insn insn;
+  const std::vector<u8> repeated{0xF3, 0x0F, 0x38, 0xF0, 0x07};
+  CHECK(decode(repeated, CodeSize::Bits64, insn) == DecodeStatus::Invalid);
+}
+
 TEST_CASE("REX counts only directly before the opcode") {
   CHECK(decoded({0x48, 0x8B, 0x01}, CodeSize::Bits64).width == 8);
   CHECK(decoded({0x48, 0x66, 0x8B, 0x01}, CodeSize::Bits64).width == 2);

@@ -27,7 +27,7 @@ namespace helpers {
 // There is always a number: CF is set, the other flags are cleared.
 void rdrand(Cpu& c, const Insn& i) {
   const u64 value = next_random(c);
-  if (i.row->operands[1] == 'w' || i.width == 2) c.set_gpr<u16>(i.rm, static_cast<u16>(value));
+  if (i.width == 2) c.set_gpr<u16>(i.rm, static_cast<u16>(value));
   else if (i.width == 4) c.set_gpr<u32>(i.rm, static_cast<u32>(value));
   else c.set_gpr<u64>(i.rm, value);
   c.s.flags.set_arithmetic(kCF);

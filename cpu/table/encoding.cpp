@@ -67,6 +67,7 @@ unsigned specificity(const Encoding& e) {
     case MandatoryPrefix::PF2: s = 3; break;
     case MandatoryPrefix::P66: s = 2; break;
     case MandatoryPrefix::None: s = 1; break;
+    case MandatoryPrefix::NoRepeat:
     case MandatoryPrefix::Any: s = 0; break;
   }
   s = s * 4 + (e.exact_modrm >= 0 ? 3 : e.extension >= 0 ? 2 : 1);
@@ -89,6 +90,7 @@ Encoding parse_encoding(const Row& row) {
     unsigned value = 0;
     const bool first = opcode.empty() && !e.vex;
     if (word == "NP") e.prefix = MandatoryPrefix::None;
+    else if (word == "NFx") e.prefix = MandatoryPrefix::NoRepeat;
     else if (word == "66" && first) e.prefix = MandatoryPrefix::P66;
     else if (word == "F3" && first) e.prefix = MandatoryPrefix::PF3;
     else if (word == "F2" && first) e.prefix = MandatoryPrefix::PF2;

@@ -9,7 +9,7 @@
 namespace callgate {
 
 /// What must stand before an opcode.
-enum class MandatoryPrefix : u8 { Any, None, P66, PF3, PF2 };
+enum class MandatoryPrefix : u8 { Any, NoRepeat, None, P66, PF3, PF2 };
 
 /// What VEX.L must be.
 enum class VexLength : u8 {

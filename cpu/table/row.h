@@ -4,7 +4,7 @@
 // A row reads like the manual's own line (SDM 2, Instruction Set Reference):
 //   {"81 /0 iz", "Ev,Iz"} with the semantic `add`.
 //
-// Encoding: prefixes that are part of it (NP, 66, F3, F2, REX.W, REX.W0 = must be absent), opcode bytes in hexadecimal
+// Encoding: prefixes that are part of it (NP, NFx = neither F2 nor F3, 66, F3, F2, REX.W, REX.W0 = must be absent), opcode bytes in hexadecimal
 //   (at most: 0F, 0F 38, 0F 3A maps), "+r" for a register in the low three opcode bits, "+cc" for a condition in the low
 //   four; then /r (ModRM with a register), /0../7 (opcode extension), /mem or /reg in addition (only that form of r/m),
 //   "=XX" (this exact ModRM byte, e.g. "D9 =E8", "0F 01 =F8");

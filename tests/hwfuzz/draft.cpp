@@ -10,7 +10,9 @@ namespace callgate::hwfuzz {
 void Draft::prefixes(const Encoding& e) {
   const u32 attr = e.row->attributes;
   opsize_ = asize_ = gs_ = rep_ = false;
-  const bool plain = e.prefix == MandatoryPrefix::Any;
+  const bool repeat = e.prefix == MandatoryPrefix::PF2 || e.prefix == MandatoryPrefix::PF3;
+  const bool plain = e.prefix == MandatoryPrefix::Any || e.prefix == MandatoryPrefix::NoRepeat ||
+                     (repeat && depends_on_width(e.row->operands));
   vex_l_ = false;
   // 66 on a near branch: Intel ignores it, AMD cuts RIP to 16 bits.
   if (plain && !(attr & kForce64) && one_in(random_, 4)) opsize_ = true;
