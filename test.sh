@@ -10,11 +10,7 @@ scripts/install-deps.sh build test
 scripts/build.sh
 
 # The guests of the tests that boot. Without a network these tests are skipped, and say so.
-for flavour in cloud amd64; do
-  scripts/fetch-kernel.sh "$flavour" >/dev/null || echo "test.sh: no $flavour kernel; the tests that boot it are skipped"
-done
-scripts/build-selftests.sh >/dev/null || echo "test.sh: Linux's selftests could not be built; they are skipped"
-scripts/make-initrd.sh cache/demo-initrd.img || echo "test.sh: no initrd; the tests that boot are skipped"
+scripts/fetch-guests.sh
 [ ! -d cache/kernels ] || export CALLGATE_TEST_KERNEL_DIR=$PWD/cache/kernels
 
 results=build/results.xml
