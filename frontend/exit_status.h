@@ -14,6 +14,7 @@ enum ExitStatus : int {
   kExitHalted = 10,      ///< every processor halted and nothing can wake it
   kExitHost = 12,        ///< the host refused something
   kExitReset = 14,       ///< the guest reset itself and --no-reboot was given
+  kExitDifference = 16,  ///< --engine lockstep: the engines differ
 };
 
 constexpr int exit_status(ErrorKind kind) {

@@ -22,6 +22,7 @@ Exit status
   6    a damaged file           8    a triple fault; the report tells how it came to it
   10   halted for good          12   the host refused something
   14   the guest reset itself and --no-reboot was given
+  16   --engine lockstep found a difference; the report tells where
   128+N  ended by signal N
 
 QEMU's spellings work too: -kernel, -initrd, -append, -m, -smp, -cpu, -nographic, -no-reboot, -serial, -display none.
@@ -76,6 +77,31 @@ int refuse(std::string message, const char* hint) {
 
 }  // namespace
 
+std::string parse_tuning(const std::string& text, TranslatorTuning& tuning) {
+  const auto assign = [&](const std::string& name, const std::string& value) {
+    u64 number = 0;
+    if (name == "most-insns" && parse_number(value, number) && number <= 64) tuning.most_insns = static_cast<unsigned>(number);
+    else if (name == "split-seed" && parse_number(value, number)) tuning.split_seed = number;
+    else if (name == "flush-every" && parse_number(value, number)) tuning.flush_every = number;
+    else if (name == "code-bytes" && parse_size(value).has_value()) tuning.code_bytes = *parse_size(value);
+    else if (name == "chaining" && (value == "on" || value == "off")) tuning.chaining = value == "on";
+    else if (name == "passes" && (value == "on" || value == "off")) tuning.passes = value == "on";
+    else if (name == "verify" && (value == "on" || value == "off")) tuning.verify = value == "on";
+    else return false;
+    return true;
+  };
+  for (std::size_t at = 0; at < text.size();) {
+    const std::size_t comma = std::min(text.find(',', at), text.size());
+    const std::string part = text.substr(at, comma - at);
+    const std::size_t equals = std::min(part.find('='), part.size());
+    if (!assign(part.substr(0, equals), equals < part.size() ? part.substr(equals + 1) : ""))
+      return "\"" + part + "\" does not tune the translator: there are chaining, passes and verify (=on or off), "
+             "code-bytes=SIZE, and most-insns, split-seed and flush-every (=N)";
+    at = comma + 1;
+  }
+  return "";
+}
+
 std::optional<u64> parse_size(const std::string& text) {
   u64 value = 0;
   const auto r = std::from_chars(text.data(), text.data() + text.size(), value);
@@ -96,7 +122,7 @@ CommandLine parse_command_line(std::vector<std::string> arguments) {
   CommandLine out;
   RunOptions& run = out.run;
   std::string memory = "512M", smp = "1", engine = "interp", linux_entry = "auto", idle = "auto";
-  std::string hash_every, until, ignored;
+  std::string hash_every, until, compare_every, ignored;
   bool no_matter = false;
   if (const std::string wrong = known_command(arguments); !wrong.empty()) {
     out.status = refuse(wrong, " (callgate --help tells more)");
@@ -145,8 +171,8 @@ CommandLine parse_command_line(std::vector<std::string> arguments) {
       ->type_name("SECONDS")
       ->capture_default_str()
       ->group("Machine");
-  run_command->add_option("--engine", engine, "What executes instructions: interp or jit")
-      ->check(CLI::IsMember({"interp", "jit"}))
+  run_command->add_option("--engine", engine, "What executes instructions: interp, jit, or lockstep (both, compared)")
+      ->check(CLI::IsMember({"interp", "jit", "lockstep"}))
       ->type_name("NAME")
       ->capture_default_str()
       ->group("Machine");
@@ -182,6 +208,21 @@ CommandLine parse_command_line(std::vector<std::string> arguments) {
   run_command->add_option("--until", until, "Stop after this many instructions")
       ->check(some_count)
       ->type_name("COUNT")
+      ->group("Testing and debugging");
+  run_command->add_option("--compare-every", compare_every, "With --engine lockstep: compare the states every N instructions")
+      ->check(some_count)
+      ->type_name("N")
+      ->group("Testing and debugging");
+  run_command
+      ->add_option("--translator",
+                   [&](const CLI::results_t& words) {
+                     const std::string wrong = parse_tuning(words[0], run.machine.translator);
+                     if (!wrong.empty()) throw CLI::ValidationError("--translator", wrong);
+                     return true;
+                   },
+                   "Ways to run that no guest may notice: passes=off,chaining=off,verify=on,code-bytes=300K,most-insns=1,"
+                   "split-seed=1,flush-every=1000")
+      ->type_name("NAME=VALUE,...")
       ->group("Testing and debugging");
   run_command->add_option("--stats", run.stats_file, "Write figures about the run as JSON")
       ->check(some_file)
@@ -224,10 +265,12 @@ CommandLine parse_command_line(std::vector<std::string> arguments) {
   // Their checks let only numbers through.
   if (!hash_every.empty()) parse_number(hash_every, run.hash_every);
   if (!until.empty()) parse_number(until, run.until);
+  if (!compare_every.empty()) parse_number(compare_every, run.compare_every);
   run.boot.linux_entry = linux_entry == "pvh"     ? boot::LinuxEntry::Pvh
                          : linux_entry == "64bit" ? boot::LinuxEntry::Bits64
                                                   : boot::LinuxEntry::Auto;
-  run.machine.engine = engine == "jit" ? Engine::Translator : Engine::Interpreter;
+  run.machine.engine = engine == "interp" ? Engine::Interpreter : Engine::Translator;
+  run.lockstep = engine == "lockstep";
   run.idle = idle == "wait" ? IdlePolicy::Wait : idle == "skip" ? IdlePolicy::Skip : IdlePolicy::Auto;
   out.command = info_command->parsed() ? CommandLine::Command::Info : CommandLine::Command::Run;
   return out;

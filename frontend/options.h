@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "base/result.h"
+#include "machine/lockstep.h"
 #include "machine/machine.h"
 
 namespace callgate {
@@ -25,6 +26,8 @@ struct RunOptions {
   std::string stats_file;
   u64 hash_every = 0;
   u64 until = ~u64{0};
+  bool lockstep = false;  ///< both engines side by side, compared
+  u64 compare_every = Lockstep::kDefaultInterval;
   std::string log_channels;
   std::string log_file;
   IdlePolicy idle = IdlePolicy::Auto;
@@ -40,6 +43,9 @@ struct CommandLine {
 /// Parses the arguments (without the program's name). QEMU's single-dash spellings are accepted. Prints help and
 /// errors.
 CommandLine parse_command_line(std::vector<std::string> arguments);
+
+/// Reads "passes=off,most-insns=4" into the translator's tuning. A sentence about what is wrong with it, or none.
+std::string parse_tuning(const std::string& text, TranslatorTuning& tuning);
 
 /// "512M", "2G", "64K" or a plain number of MiB, in bytes; nothing for anything else.
 std::optional<u64> parse_size(const std::string& text);

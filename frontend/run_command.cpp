@@ -38,8 +38,9 @@ bool input_may_come() {
 /// One run on the console.
 class Session {
  public:
-  Session(Machine& machine, const RunOptions& options, Output& serial)
-      : machine_(machine), options_(options), serial_(serial) {
+  /// `lockstep`: what runs `machine`, its subject; or nullptr.
+  Session(Machine& machine, Lockstep* lockstep, const RunOptions& options, Output& serial)
+      : machine_(machine), lockstep_(lockstep), options_(options), serial_(serial) {
     wait_when_idle_ = options.idle == IdlePolicy::Wait || (options.idle == IdlePolicy::Auto && input_may_come());
   }
 
@@ -50,7 +51,8 @@ class Session {
       u64 until = count + kBetweenLooks;
       if (options_.hash_every != 0) until = std::min(until, (count / options_.hash_every + 1) * options_.hash_every);
       until = std::min(until, options_.until);
-      const Stop stop = machine_.run({.until_count = until, .stop_when_idle = wait_when_idle_});
+      const RunLimits limits{.until_count = until, .stop_when_idle = wait_when_idle_};
+      const Stop stop = lockstep_ != nullptr ? lockstep_->run(limits) : machine_.run(limits);
       serial_.flush();
       const u64 now_at = machine_.count();
       if (options_.hash_every != 0 && now_at != count && now_at % options_.hash_every == 0) print_hash();
@@ -93,7 +95,8 @@ class Session {
         continue;
       }
       const auto typed = keys_.feed(std::span<const u8>(bytes, static_cast<std::size_t>(got)));
-      machine_.serial_input(typed.for_guest);
+      if (lockstep_ != nullptr) lockstep_->serial_input(typed.for_guest);
+      else machine_.serial_input(typed.for_guest);
       for (const ConsoleCommand command : typed.commands)
         if (!obey(command)) return false;
       return true;
@@ -114,6 +117,7 @@ class Session {
   }
 
   Machine& machine_;
+  Lockstep* lockstep_;
   const RunOptions& options_;
   Output& serial_;
   ConsoleKeys keys_;
@@ -152,9 +156,19 @@ int conclude(Machine& machine, const Stop& stop) {
 }  // namespace
 
 int run_command(const RunOptions& options) {
-  auto machine = Machine::create(options.machine);
-  if (!machine) return report(machine.error());
-  Machine& m = **machine;
+  const auto load = [&](Machine& m) { return m.load_kernel(options.kernel, options.initrd, options.append, options.boot); };
+  std::unique_ptr<Machine> machine;
+  std::unique_ptr<Lockstep> lockstep;
+  if (options.lockstep) {
+    auto made = Lockstep::create(options.machine, load, options.compare_every);
+    if (!made) return report(made.error());
+    lockstep = std::move(*made);
+  } else {
+    auto made = Machine::create(options.machine);
+    if (!made) return report(made.error());
+    machine = std::move(*made);
+  }
+  Machine& m = lockstep ? lockstep->subject() : *machine;
 
   std::string bad;
   if (!m.log().enable_list(options.log_channels, &bad))
@@ -173,8 +187,9 @@ int run_command(const RunOptions& options) {
       (*log_output)->write({reinterpret_cast<const u8*>(text.data()), text.size()});
   });
 
-  if (auto loaded = m.load_kernel(options.kernel, options.initrd, options.append, options.boot); !loaded)
-    return report(loaded.error());
+  if (machine) {
+    if (auto loaded = load(m); !loaded) return report(loaded.error());
+  }
   m.log().line(LogChannel::Boot, "{}", m.boot_description());
 
   auto serial = Output::open(options.serial, "--serial");
@@ -192,7 +207,7 @@ int run_command(const RunOptions& options) {
 
   const auto started = HostClock::now();
   Stop stop{StopReason::Requested};
-  Session session(m, options, **serial);
+  Session session(m, lockstep.get(), options, **serial);
   {
     RawTerminal terminal;
     stop = session.run();
@@ -201,7 +216,11 @@ int run_command(const RunOptions& options) {
   }
   session.print_hash();
   const double seconds = std::chrono::duration<double>(HostClock::now() - started).count();
-  const int status = conclude(m, stop);
+  int status = conclude(m, stop);
+  if (lockstep && !lockstep->difference().empty()) {
+    fmt::print(stderr, "callgate: {}", lockstep->difference());
+    status = kExitDifference;
+  }
   if (auto written = stats->write(m, seconds); !written) return report(written.error());
   return status;
 }

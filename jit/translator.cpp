@@ -115,7 +115,8 @@ u32 Translator::Impl::translate(Cpu& c, const BlockKey& key, const ir::Mode& mod
   memory.mark_code(key.frame);
   block.mode = mode;
   block.rip = key.rip;
-  const unsigned most = options.most_insns != 0 ? options.most_insns : kMostInsns;
+  unsigned most = options.most_insns != 0 ? options.most_insns : kMostInsns;
+  if (options.split_seed != 0) most = 1 + static_cast<unsigned>(((options.split_seed ^ key.rip) * 0x9E3779B97F4A7C15ull >> 32) % most);
   build_block({page + offset, kPageSize - offset}, most, block);
   TranslatedBlock t;
   t.key = key;
@@ -127,7 +128,12 @@ u32 Translator::Impl::translate(Cpu& c, const BlockKey& key, const ir::Mode& mod
         b.count = 0;
         b.may_leave = true;
       }
-    flags_liveness(block);
+    if (options.verify) {
+      const std::string wrong = ir::verify(block);
+      VERIFY(wrong.empty(), ("a block breaks the rules of the IR: " + wrong + "\n" + ir::print(block)).c_str());
+    }
+    if (options.passes) flags_liveness(block);
+    else all_flags_live(block);
     const x64::EmitContext context{arena,           thunks, host, sites, insns, blocks.next_number(), blocks.next_link(),
                                    options.chaining};
     x64::Emitter emitter(context, block);

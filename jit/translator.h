@@ -17,6 +17,8 @@ struct TranslatorOptions {
   bool passes = true;          ///< unneeded flags are not computed
   unsigned most_insns = 0;     ///< instructions in a block; 0: the usual number
   u64 flush_every = 0;         ///< forgets everything after so many entries into emitted code; 0: never
+  u64 split_seed = 0;          ///< blocks end at places that this number makes up; 0: only where they must
+  bool verify = false;         ///< checks the IR of each block (ir::verify) before code is emitted for it
 };
 
 struct TranslatorStats {

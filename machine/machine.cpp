@@ -232,7 +232,7 @@ Result<std::unique_ptr<Machine>> Machine::create(const MachineConfig& config) {
     const TranslatorTuning& t = config.translator;
     auto translator = jit::Translator::create(impl->board.memory, impl->interpreter,
                                               {static_cast<std::size_t>(t.code_bytes), t.chaining, t.passes, t.most_insns,
-                                               t.flush_every});
+                                               t.flush_every, t.split_seed, t.verify});
     if (!translator) return tl::make_unexpected(translator.error());
     impl->translator = std::move(*translator);
   }

@@ -39,6 +39,8 @@ struct TranslatorTuning {
   bool passes = true;       ///< the IR's optimisation passes
   unsigned most_insns = 0;  ///< instructions in a block
   u64 flush_every = 0;      ///< all code is forgotten after so many entries into it
+  u64 split_seed = 0;       ///< blocks end at places that this number makes up
+  bool verify = false;      ///< checks the IR of every block
 };
 /// The engine that is best on this host.
 Engine default_engine();

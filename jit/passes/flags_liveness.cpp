@@ -16,4 +16,14 @@ void flags_liveness(ir::Block& block, u32 live_out) {
   }
 }
 
+void all_flags_live(ir::Block& block) {
+  for (ir::BlockInsn& b : block.insns) {
+    b.flags_live = kArithmetic;
+    for (u32 k = b.first; k < b.first + b.count; k++) {
+      ir::Op& op = block.ops[k];
+      if (op.opcode == ir::Opcode::Compute && op.info->flags) op.flags_needed = b.flags_written;
+    }
+  }
+}
+
 }  // namespace callgate::jit

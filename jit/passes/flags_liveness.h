@@ -9,4 +9,7 @@ namespace callgate::jit {
 /// the block. Whoever may leave in the middle of the block shows all flags.
 void flags_liveness(ir::Block& block, u32 live_out = kArithmetic);
 
+/// The same without looking: all flags are live everywhere. What the pass may take away, and no more, is there.
+void all_flags_live(ir::Block& block);
+
 }  // namespace callgate::jit

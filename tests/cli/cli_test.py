@@ -56,6 +56,18 @@ class Endings(unittest.TestCase):
         run = callgate("run", "--kernel", guests["spin"], "--until", 12345)
         self.assertEqual((run.returncode, list(hashes(run.stderr))), (POWER_OFF, [12345]))
 
+    def test_every_engine_ends_alike(self):
+        for name in ("power_off", "halt", "triple_fault", "hello", "debug_exit"):
+            runs = [callgate("run", "--kernel", guests[name], "--engine", *engine.split())
+                    for engine in ("interp", "jit", "jit --translator most-insns=1,passes=off,chaining=off,verify=on",
+                                   "lockstep --compare-every 10")]
+            if "no translator" in runs[1].stderr:
+                self.skipTest("this host has no translator")
+            with self.subTest(guest=name):
+                # The instructions behind are shown as far as the engine noted them.
+                self.assertEqual(len({(run.returncode, run.stdout, run.stderr.partition("The last instructions")[0])
+                                      for run in runs}), 1, runs)
+
 
 class Outputs(unittest.TestCase):
     def setUp(self):
@@ -165,13 +177,15 @@ class Errors(unittest.TestCase):
             self.bad_option("1 to 64 processors", "--smp", count)
         for count in ("two", "-1", "99999999999999999999"):
             self.bad_option("is not a number of processors", f"--smp={count}")
-        for option in ("--hash-every", "--until"):
+        for option in ("--hash-every", "--until", "--compare-every"):
             for count in ("x", "-5", "10M", "99999999999999999999"):
                 self.bad_option(f'{option}: "{count}" is not a count', f"{option}={count}")
         self.bad_option("--hash-every", "--hash-every", "0")
         self.bad_option("--rtc", "--rtc", "noon")
         self.bad_option('no CPU model "486"', "--cpu", "486")
         self.bad_option("--engine", "--engine", "warp")
+        for tuning in ("passes", "passes=maybe", "most-insns=65", "most-insns=x", "code-bytes=1Q", "speed=on"):
+            self.bad_option(f'"{tuning}" does not tune the translator', "--translator", f"chaining=off,{tuning}")
         self.bad_option("--linux-entry", "--linux-entry", "door")
         self.bad_option("--idle", "--idle", "nap")
         self.bad_option("--display", "--display", "gtk")
