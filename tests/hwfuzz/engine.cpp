@@ -249,7 +249,7 @@ void Engine::step(const Case& c, const std::function<void(Cpu&, const Insn&)>& b
   m_->prepare(c);
   Cpu& cpu = m_->cpu;
   const bool stop = false;
-  for (unsigned n = 0; n < 64 && cpu.cpl() == 3 && cpu.s.rip != kExit; n++) {
+  for (u64 n = 0; n < kMostRetired && cpu.cpl() == 3 && cpu.s.rip != kExit; n++) {
     const u64 offset = cpu.s.rip - kCode;
     if (offset >= kCodeBytes) break;
     u8 bytes[kMaxInsnLength + 1] = {};
