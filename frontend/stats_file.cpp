@@ -47,6 +47,14 @@ Result<> StatsFile::write(Machine& machine, double seconds) {
     number("slow_accesses", s.slow_accesses);
     number("handler_calls", s.handler_calls);
     number("interpreted", s.interpreted);
+    // What emitted code could not do itself, by row: an array of sentences.
+    text += "  \"not_in_emitted_code\": [\n";
+    for (std::size_t at = 0; at < s.handlers.size();) {
+      const std::size_t end = s.handlers.find('\n', at);
+      text += fmt::format("    \"{}\"{}\n", s.handlers.substr(at, end - at), end + 1 < s.handlers.size() ? "," : "");
+      at = end + 1;
+    }
+    text += "  ],\n";
   }
   number("timer_events", s.timer_events);
   number("idle_skips", s.idle_skips, true);

@@ -1,14 +1,38 @@
 #include "jit/block_cache.h"
 
+#include <algorithm>
+
 namespace callgate::jit {
+
+void BlockCache::insert(u32 number) {
+  std::size_t at = hash(blocks_[number].key);
+  while (index_[at & (index_.size() - 1)] != kNoBlock) at++;
+  index_[at & (index_.size() - 1)] = number;
+  used_++;
+}
+
+void BlockCache::erase(u32 number) {
+  for (std::size_t at = hash(blocks_[number].key);; at++) {
+    u32& entry = index_[at & (index_.size() - 1)];
+    if (entry != number) continue;
+    entry = kErased;
+    return;
+  }
+}
 
 u32 BlockCache::add(TranslatedBlock block) {
   const u32 number = next_number();
-  by_key_[block.key] = number;
   Frame& frame = frames_[block.key.frame];
   frame.blocks.push_back(number);
   frame.writes = 0;
   blocks_.push_back(std::move(block));
+  if (used_ * 2 >= index_.size()) {
+    index_.assign(index_.size() * 2, kNoBlock);
+    used_ = 0;
+    for (u32 n = 0; n < number; n++)
+      if (blocks_[n].valid) insert(n);
+  }
+  insert(number);
   return number;
 }
 
@@ -38,7 +62,8 @@ bool BlockCache::written(u32 frame) {
 void BlockCache::clear() {
   blocks_.clear();
   links_.clear();
-  by_key_.clear();
+  std::fill(index_.begin(), index_.end(), kNoBlock);
+  used_ = 0;
   frames_.clear();
 }
 

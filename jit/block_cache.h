@@ -44,8 +44,11 @@ class BlockCache {
 
   /// The number of the block, or kNoBlock.
   u32 find(const BlockKey& key) const {
-    const auto it = by_key_.find(key);
-    return it != by_key_.end() ? it->second : kNoBlock;
+    for (std::size_t at = hash(key);; at++) {
+      const u32 number = index_[at & (index_.size() - 1)];
+      if (number == kNoBlock) return kNoBlock;
+      if (number != kErased && blocks_[number].key == key) return number;
+    }
   }
   u32 next_number() const { return static_cast<u32>(blocks_.size()); }
   u32 next_link() const { return static_cast<u32>(links_.size()); }
@@ -67,11 +70,13 @@ class BlockCache {
   void clear();
 
  private:
-  struct Hash {
-    std::size_t operator()(const BlockKey& k) const {
-      return (k.rip ^ u64{k.frame} << 40 ^ u64{k.mode} << 17) * 0x9E3779B97F4A7C15ull >> 7;
-    }
-  };
+  static constexpr u32 kErased = kNoBlock - 1;
+  static std::size_t hash(const BlockKey& k) {
+    return (k.rip ^ u64{k.frame} << 40 ^ u64{k.mode} << 17) * 0x9E3779B97F4A7C15ull >> 20;
+  }
+  void insert(u32 number);
+  void erase(u32 number);
+
   struct Frame {
     std::vector<u32> blocks;
     u32 writes = 0;
@@ -83,7 +88,8 @@ class BlockCache {
   CodeArena& arena_;
   std::deque<TranslatedBlock> blocks_;
   std::deque<Link> links_;
-  std::unordered_map<BlockKey, u32, Hash> by_key_;
+  std::vector<u32> index_ = std::vector<u32>(1024, kNoBlock);  ///< block numbers by key: open addressing
+  std::size_t used_ = 0;  ///< of index_, erased ones included
   std::unordered_map<u32, Frame> frames_;
 };
 
@@ -96,7 +102,7 @@ u32 BlockCache::invalidate(u32 frame, unsigned offset, unsigned size, Gone gone)
     TranslatedBlock& b = blocks_[number];
     if (b.offset >= offset + size || offset >= b.offset + u32{b.bytes}) return false;
     disconnect(b);
-    by_key_.erase(b.key);
+    erase(number);
     b.valid = false;
     gone(b);
     count++;

@@ -15,7 +15,7 @@ enum Slot : unsigned {
   kEnd,           ///< the count at which the budget is used up
   kTranslator,    ///< Translator*
   kCpu,           ///< Cpu*
-  kGuestMxcsr,    ///< MXCSR while emitted code runs, the host's before in the upper half
+  kModeKey,       ///< key_of() the mode
   kTemp0, kTemp1, kTemp2, kTemp3,  ///< spilled values of one instruction
 };
 static_assert(kTemp3 < EngineSlots::kCount);
@@ -37,6 +37,12 @@ inline void set_from_image(Flags& f, u64 image) {
   f.set_arithmetic(static_cast<u32>(image >> 8 & 0xFF & kArithmetic) | (image & 1 ? u32{kOF} : 0));
 }
 
+/// How often emitted code could not go on by itself at instructions of one row.
+struct RowCounts {
+  const Row* row = nullptr;  ///< nullptr: invalid encodings
+  u64 handler_calls = 0, bails = 0;
+};
+
 /// A place in emitted code from which the state as before an instruction is known.
 struct Site {
   u64 rip = 0;
@@ -44,13 +50,14 @@ struct Site {
   const Insn* insn = nullptr;
   u32 rest = 0;  ///< instructions from this one to the end of its block
   u8 size = 0;   ///< of the access
+  RowCounts* counts = nullptr;
   bool flags_in = false, flags_out = false;  ///< its handler looks at, or changes, the arithmetic flags
 };
 
 /// Targets of indirect and cross-page jumps in one view of memory, direct-mapped. Entries of a page stand together, so that
 /// a page can be forgotten.
 struct JumpCache {
-  static constexpr unsigned kPageBits = 6, kOffsetBits = 5;
+  static constexpr unsigned kPageBits = 6, kOffsetBits = 6;
   static constexpr unsigned kEntries = 1u << (kPageBits + kOffsetBits);
   struct Entry {
     u64 rip;
@@ -60,8 +67,9 @@ struct JumpCache {
   u64 used_pages;  ///< bit n: page group n has entries
 
   static constexpr unsigned group_of(u64 rip) { return rip >> kPageShift & ((1u << kPageBits) - 1); }
+  /// The page's group, and the offset's halves folded together: functions begin at multiples of 16.
   static constexpr unsigned index_of(u64 rip) {
-    return group_of(rip) << kOffsetBits | (rip & ((1u << kOffsetBits) - 1));
+    return (rip >> (kPageShift - kOffsetBits) ^ (rip & ((1u << kOffsetBits) - 1))) & (kEntries - 1);
   }
 };
 

@@ -1,7 +1,8 @@
 #include "jit/translator.h"
 
+#include <fmt/format.h>
+
 #include <algorithm>
-#include <map>
 
 #include "base/verify.h"
 #include "cpu/table/row.h"
@@ -33,7 +34,7 @@ struct Translator::Impl final : CodeListener {
   std::deque<Insn> insns;  ///< what sites point to
   ir::Block block;         ///< reused
   TranslatorStats stats;
-  std::map<const Row*, u64> handler_calls;
+  std::unordered_map<const Row*, RowCounts> counts;
   bool code_changed = false;  ///< a block was invalidated since emitted code was entered
   u64 flush_at = 0;
 
@@ -51,6 +52,7 @@ struct Translator::Impl final : CodeListener {
   // Called from emitted code.
   static u8* read(EngineSlots* slots, u64 linear, u64 site) noexcept;
   static u8* write(EngineSlots* slots, u64 linear, u64 site) noexcept;
+  static u8* resolve(EngineSlots* slots, u64 target, u64 site) noexcept;
   static u32 execute(EngineSlots* slots, u64 site) noexcept;
   u8* access(Cpu& c, u64 linear, u64 site, AccessKind kind);
   u32 execute(Cpu& c, const Site& site);
@@ -134,7 +136,7 @@ u32 Translator::Impl::translate(Cpu& c, const BlockKey& key, const ir::Mode& mod
     }
     if (options.passes) flags_liveness(block);
     else all_flags_live(block);
-    const x64::EmitContext context{arena,           thunks, host, sites, insns, blocks.next_number(), blocks.next_link(),
+    const x64::EmitContext context{arena, thunks, host, sites, insns, counts, blocks.next_number(), blocks.next_link(),
                                    options.chaining};
     x64::Emitter emitter(context, block);
     const x64::Emitted e = emitter.emit();
@@ -166,6 +168,7 @@ void Translator::Impl::run(Cpu& c, const u64& until, const bool& stop) {
     JumpCache& jump_cache = jumps.select(c.tlb.table(c.data_context()), mode_key);
     c.engine.slot[kTlbView] = to_slot(c.tlb.table(c.access_context()));
     c.engine.slot[kJumpCache] = to_slot(&jump_cache);
+    c.engine.slot[kModeKey] = mode_key;
     c.engine.slot[kTranslator] = to_slot(this);
     c.engine.slot[kCpu] = to_slot(&c);
     c.set_limit(1);  // 0 is the call for attention
@@ -221,6 +224,7 @@ void Translator::Impl::enter(Cpu& c, u32 number, const u64& until, u32 mode_key,
         break;
       default:
         stats.exits_bail++;
+        sites[what].counts->bails++;
         slot[kBudget] += sites[what].rest;
         c.s.rip = sites[what].rip;
     }
@@ -267,6 +271,22 @@ u8* Translator::Impl::access(Cpu& c, u64 linear, u64 number, AccessKind kind) {
   return t.host;
 }
 
+u8* Translator::Impl::resolve(EngineSlots* slots, u64 target, u64) noexcept {
+  Impl& self = *from_slot<Impl>(slots, kTranslator);
+  Cpu& c = *from_slot<Cpu>(slots, kCpu);
+  self.stats.slow_resolves++;
+  // Only what is there: translating might move the block that called.
+  const u64 linear = c.bits64() ? target : target & 0xFFFFFFFF;
+  const u8* p = c.tlb.find_exec(c.data_context(), linear, 1);
+  const u32 frame = p != nullptr ? self.memory.ram().frame_of(p) : kNoFrame;
+  if (frame == kNoFrame) return nullptr;
+  const u32 number = self.blocks.find({target, frame, static_cast<u32>(slots->slot[kModeKey])});
+  if (number == kNoBlock) return nullptr;
+  u8* code = const_cast<u8*>(self.blocks.block(number).entry);
+  if (code != nullptr) JumpCaches::set(*from_slot<JumpCache>(slots, kJumpCache), target, code);
+  return code;
+}
+
 u32 Translator::Impl::execute(EngineSlots* slots, u64 number) noexcept {
   Impl& self = *from_slot<Impl>(slots, kTranslator);
   return self.execute(*from_slot<Cpu>(slots, kCpu), self.sites[number]);
@@ -275,6 +295,7 @@ u32 Translator::Impl::execute(EngineSlots* slots, u64 number) noexcept {
 u32 Translator::Impl::execute(Cpu& c, const Site& site) {
   auto& slot = c.engine.slot;
   stats.handler_calls++;
+  site.counts->handler_calls++;
   const Insn& insn = *site.insn;
   c.s.rip = site.rip;
   c.next_rip() = site.next_rip;
@@ -310,7 +331,7 @@ Result<std::unique_ptr<Translator>> Translator::create(PhysicalMap& memory, Inte
   if (auto opened = impl->arena.open(options.code_bytes != 0 ? options.code_bytes : CodeArena::kDefaultSize); !opened)
     return tl::make_unexpected(opened.error());
   impl->host = x64::probe_host();
-  impl->thunks = x64::emit_thunks(impl->arena, {Impl::read, Impl::write, Impl::execute});
+  impl->thunks = x64::emit_thunks(impl->arena, {Impl::read, Impl::write, Impl::resolve, Impl::execute});
   impl->arena_keep = impl->arena.used();
   impl->flush_at = options.flush_every;
   return std::unique_ptr<Translator>(new Translator(std::move(impl)));
@@ -319,7 +340,19 @@ Result<std::unique_ptr<Translator>> Translator::create(PhysicalMap& memory, Inte
 void Translator::run(Cpu& cpu, const u64& until, const bool& stop) { impl_->run(cpu, until, stop); }
 const TranslatorStats& Translator::stats() const { return impl_->stats; }
 
-std::string Translator::handler_report() const { return {}; }
+std::string Translator::handler_report() const {
+  std::vector<RowCounts> rows;
+  for (const auto& [row, counts] : impl_->counts)
+    if (counts.handler_calls + counts.bails != 0) rows.push_back(counts);
+  std::sort(rows.begin(), rows.end(), [](const RowCounts& a, const RowCounts& b) {
+    return a.handler_calls + a.bails > b.handler_calls + b.bails;
+  });
+  std::string text;
+  for (const RowCounts& r : rows)
+    text += fmt::format("{} ({}): {} handler calls, {} left to the interpreter\n", r.row != nullptr ? r.row->name : "invalid",
+                        r.row != nullptr ? r.row->encoding : "", r.handler_calls, r.bails);
+  return text;
+}
 
 bool translator_supported() {
 #if defined(__x86_64__)

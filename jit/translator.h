@@ -29,7 +29,8 @@ struct TranslatorStats {
   u64 flushes = 0;         ///< of the whole cache
   u64 entries = 0;         ///< into emitted code
   u64 exits_budget = 0, exits_link = 0, exits_bail = 0, exits_done = 0;
-  u64 slow_accesses = 0;   ///< of memory, resolved
+  u64 slow_accesses = 0;   ///< of memory, that missed the inline probe
+  u64 slow_resolves = 0;   ///< jumps that missed the jump cache
   u64 handler_calls = 0;   ///< instructions executed by their handlers from emitted code
   u64 interpreted = 0;     ///< instructions that the interpreter executed instead
 };
@@ -47,7 +48,7 @@ class Translator {
   void run(Cpu& cpu, const u64& until, const bool& stop);
 
   const TranslatorStats& stats() const;
-  /// How often the handler of each row was called from emitted code, most first: "name count" lines.
+  /// Which rows' instructions went to their handlers or to the interpreter, most first, a line each.
   std::string handler_report() const;
 
   struct Impl;

@@ -128,6 +128,8 @@ u32 Emitter::add_site(const ir::BlockInsn& b, unsigned size) {
   s.next_rip = (b.rip + b.insn.length) & block_.mode.rip_mask();
   s.rest = static_cast<u32>(block_.insns.size()) - insn_index_;
   s.size = static_cast<u8>(size);
+  s.counts = &context_.counts[b.insn.row];
+  s.counts->row = b.insn.row;
   context_.sites.push_back(s);
   return static_cast<u32>(context_.sites.size() - 1);
 }
@@ -158,6 +160,7 @@ asmjit::Label Emitter::bail_label() {
 void Emitter::emit_cold_stubs() {
   for (const ColdStub& stub : cold_) {
     a_.bind(stub.entry);
+    if (stub.address.isValid()) a_.mov(x86::rax, stub.address);
     a_.mov(x86::ecx, stub.site);
     a_.call(reinterpret_cast<u64>(stub.thunk));
     a_.jmp(stub.back);

@@ -7,6 +7,7 @@
 #pragma once
 
 #include <deque>
+#include <unordered_map>
 #include <vector>
 
 #include "cpu/ir/ir.h"
@@ -37,6 +38,7 @@ struct EmitContext {
   const Host& host;
   std::vector<Site>& sites;  ///< appended to: a site's number is its index
   std::deque<Insn>& insns;   ///< appended to: what sites point to
+  std::unordered_map<const Row*, RowCounts>& counts;
   u32 block_number = 0;
   u32 first_link = 0;   ///< the number of the block's first link
   bool chaining = true;
@@ -73,7 +75,8 @@ class Emitter {
   struct ColdStub {
     asmjit::Label entry, back;
     u32 site;
-    const u8* thunk;  ///< nullptr: leave without a try
+    const u8* thunk;
+    Gp address{};  ///< what the thunk wants in rax, when it isn't there yet
   };
 
   // --- emitter.cpp: the block and its exits

@@ -102,10 +102,11 @@ void Emitter::lower_leave_if(const ir::Op& op) {
 void Emitter::lower_resolve(const ir::Op& op) {
   destroy_flags();
   const ir::ValueId v = op.args[0];
-  // The target in a register that stays, and two to find its entry.
+  // The target in a register that stays, and two to find its entry; rax is for what is found.
   Gp target;
   if (loc_[v].kind == Loc::Guest && is_pinned(loc_[v].reg)) {
     target = reg(v, 8);
+    claim(x86::Gp::kIdAx, 8);
   } else {
     const Loc from = loc_[v];
     if (from.kind == Loc::Memory) free_scratch(x86::Gp::kIdAx, v);
@@ -119,15 +120,19 @@ void Emitter::lower_resolve(const ir::Op& op) {
   a_.mov(low.r32(), target.r32());
   a_.shr(at.r32(), kPageShift - JumpCache::kOffsetBits);
   a_.and_(low.r32(), (1u << JumpCache::kOffsetBits) - 1);
-  a_.and_(at.r32(), ((1u << JumpCache::kPageBits) - 1) << JumpCache::kOffsetBits);
-  a_.or_(at.r32(), low.r32());
+  a_.xor_(at.r32(), low.r32());
+  a_.and_(at.r32(), JumpCache::kEntries - 1);
   a_.shl(at.r32(), 4);
   static_assert(sizeof(JumpCache::Entry) == 16);
   a_.add(at, slot(kJumpCache));
   a_.cmp(x86::ptr(at, 0, 8), target);
-  a_.jne(bail_label());
-  a_.mov(low, x86::ptr(at, 8, 8));
-  a_.mov(slot(kTarget), low);
+  ColdStub stub{a_.newLabel(), a_.newLabel(), add_site(*insn_, 0), context_.thunks.slow_resolve};
+  if (target.id() != x86::Gp::kIdAx) stub.address = target;
+  a_.jne(stub.entry);
+  a_.mov(x86::rax, x86::ptr(at, 8, 8));
+  a_.bind(stub.back);
+  a_.mov(slot(kTarget), x86::rax);
+  cold_.push_back(stub);
 }
 
 void Emitter::lower_jump(const ir::Op& op) {

@@ -103,6 +103,7 @@ Thunks emit_thunks(CodeArena& arena, const Callbacks& callbacks) {
   };
   t.slow_read = slow(reinterpret_cast<const void*>(callbacks.read));
   t.slow_write = slow(reinterpret_cast<const void*>(callbacks.write));
+  t.slow_resolve = slow(reinterpret_cast<const void*>(callbacks.resolve));
 
   t.execute = e.here();
   {

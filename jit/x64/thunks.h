@@ -12,6 +12,8 @@ struct Callbacks {
   /// The host address of [linear, linear + site.size), or nullptr: the interpreter must execute the instruction.
   u8* (*read)(EngineSlots* slots, u64 linear, u64 site) noexcept;
   u8* (*write)(EngineSlots* slots, u64 linear, u64 site) noexcept;
+  /// The code of the block at the guest's address `target`, or nullptr: the interpreter must execute the jump.
+  u8* (*resolve)(EngineSlots* slots, u64 target, u64 site) noexcept;
   /// Executes the site's instruction by its handler. 0: go on behind it; else leave with Exit::Done.
   u32 (*execute)(EngineSlots* slots, u64 site) noexcept;
 };
@@ -24,6 +26,7 @@ struct Thunks {
   const u8* exit_bail = nullptr;    ///< ecx: the site's number
   const u8* slow_read = nullptr;    ///< called; rax: linear, ecx: site; rax: host address
   const u8* slow_write = nullptr;
+  const u8* slow_resolve = nullptr;  ///< called; rax: target, ecx: site; rax: code
   const u8* execute = nullptr;      ///< called; ecx: site
 };
 
