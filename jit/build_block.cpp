@@ -97,7 +97,7 @@ ir::Mode mode_of(const Cpu& c) {
     }
     m.flat_code = c.s.seg[CS].limit == 0xFFFFFFFF && c.s.seg[CS].base == 0;
   }
-  m.sse = !(c.s.cr0 & (kCr0Em | kCr0Ts)) && (c.s.cr4 & kCr4Osfxsr);
+  m.sse = !(c.s.cr0 & (kCr0Em | kCr0Ts)) && (c.s.cr4 & kCr4Osfxsr) && masks_all(c.s.mxcsr);
   return m;
 }
 

@@ -3,6 +3,7 @@
 
 #include <span>
 
+#include "cpu/cpu.h"
 #include "cpu/ir/ir.h"
 
 namespace callgate::jit {
@@ -14,6 +15,8 @@ constexpr unsigned kMostInsns = 64;
 /// whole are left out; a block may be empty.
 void build_block(std::span<const u8> code, unsigned most, ir::Block& block);
 
+/// All SSE exceptions are masked: only then does the host execute vector instructions.
+inline bool masks_all(u32 mxcsr) { return (mxcsr & 0x1F80) == 0x1F80; }
 /// The mode of translations of `c`'s code now.
 ir::Mode mode_of(const Cpu& c);
 /// True when code can be translated in this mode at all.

@@ -169,10 +169,12 @@ void Translator::Impl::run(Cpu& c, const u64& until, const bool& stop) {
     c.engine.slot[kTlbView] = to_slot(c.tlb.table(c.access_context()));
     c.engine.slot[kJumpCache] = to_slot(&jump_cache);
     c.engine.slot[kModeKey] = mode_key;
+    c.engine.slot[kVectors] = u64{0x1F80} << 32;
     c.engine.slot[kTranslator] = to_slot(this);
     c.engine.slot[kCpu] = to_slot(&c);
     c.set_limit(1);  // 0 is the call for attention
-    while (c.limit() != 0 && c.s.retired < until && !stop) {
+    const bool masked = masks_all(c.s.mxcsr);
+    while (c.limit() != 0 && c.s.retired < until && !stop && masks_all(c.s.mxcsr) == masked) {
       const u32 number = lookup(c, mode_key, mode);
       const TranslatedBlock* b = number != kNoBlock ? &blocks.block(number) : nullptr;
       if (b == nullptr || b->entry == nullptr || until - c.s.retired < b->insns) {
@@ -303,6 +305,7 @@ u32 Translator::Impl::execute(Cpu& c, const Site& site) {
   c.note_on_trail(site.rip);
   if (site.flags_in) set_from_image(c.s.flags, slot[kFlagsImage]);
   const u64 epoch = c.tlb.epoch();
+  const bool masked = masks_all(c.s.mxcsr);
   c.set_limit(1);
   try {
     insn.exec(c, insn);
@@ -315,7 +318,7 @@ u32 Translator::Impl::execute(Cpu& c, const Site& site) {
   if (site.flags_out) slot[kFlagsImage] = flags_image(c.s.flags);
   c.s.rip = c.next_rip();
   c.s.retired++;
-  return c.limit() == 0 || c.s.rip != site.next_rip || code_changed || c.tlb.epoch() != epoch;
+  return c.limit() == 0 || masks_all(c.s.mxcsr) != masked || c.s.rip != site.next_rip || code_changed || c.tlb.epoch() != epoch;
 }
 
 // --- the public face ------------------------------------------------------------------------------------------

@@ -28,27 +28,18 @@ bool can_compute(const ir::Op& op, const Host& host) {
 }  // namespace
 
 bool can_lower(const ir::Block& block, const ir::BlockInsn& insn, const Host& host) {
-  bool wide = false, computes = false;
+  bool vectors = false, computes = true;
   for (u32 n = insn.first; n < insn.first + insn.count; n++) {
     const ir::Op& op = block.ops[n];
     using enum ir::Opcode;
     switch (op.opcode) {
-      case Compute:
-        if (!can_compute(op, host)) return false;
-        // Rotates through carry by more than 1 have rules of their own.
-        computes = true;
-        break;
-      case ReadVec: case WriteVec: wide |= op.size == 16; break;
-      case ZeroExtend:
-        if (op.size == 16 && block.ops[op.args[0]].size < 4) return false;
-        break;
-      case Load: case Store: case Modify:
-        if (op.size > 16) return false;
-        break;
+      case Compute: computes &= can_compute(op, host); break;
+      case ReadVec: case WriteVec: case CheckAligned: vectors = true; break;
+      case Load: case Store: case Modify: vectors |= op.size > 8; break;
       default: break;
     }
   }
-  return !(wide && computes);
+  return vectors ? vector_form(block, insn).kind != VectorForm::None : computes;
 }
 
 }  // namespace callgate::jit::x64

@@ -73,6 +73,12 @@ void Emitter::emit_insn(const ir::BlockInsn& insn) {
   // What is read later, or seen by whoever leaves in the middle of this instruction.
   const u32 before = insn.may_leave ? u32{kArithmetic} : (insn.flags_live & ~insn.flags_written) | insn.flags_read;
   if (before == 0) flags_dirty_ = false;
+  const VectorForm vector = vector_form(block_, insn);
+  if (vector.kind != VectorForm::None) {
+    if (insn.may_leave || !vectors_ready_) save_flags();
+    emit_vector(vector);
+    return;
+  }
   if (destroys_flags(insn)) save_flags();
   if (insn.count == 0) return emit_handler(insn);
   for (op_index_ = insn.first; op_index_ < insn.first + insn.count; op_index_++) {
@@ -92,14 +98,12 @@ void Emitter::emit_op(const ir::Op& op, ir::ValueId id) {
     case Constant: set_imm(id, op.imm); break;
     case ReadGpr: loc_[id] = {Loc::Guest, op.reg, op.high, 0}; break;
     case WriteGpr: lower_write_gpr(op); break;
-    case ReadVec: loc_[id] = {Loc::GuestVec, op.reg, false, 0}; break;
-    case WriteVec: lower_write_vec(op); break;
     case Address: lower_address(op, id); break;
     case Load: lower_load(op, id, false); break;
     case Modify: lower_load(op, id, true); break;
     case Store: lower_store(op); break;
     case Update: lower_update(op); break;
-    case CheckAligned: lower_aligned(op); break;
+    case ReadVec: case WriteVec: case CheckAligned: VERIFY(false, "a vector instruction in pieces"); break;
     case Compute: lower_compute(op, id); break;
     case ZeroExtend: lower_extend(op, id, false); break;
     case SignExtend: lower_extend(op, id, true); break;
@@ -146,6 +150,7 @@ void Emitter::emit_handler(const ir::BlockInsn& b) {
   a_.mov(x86::ecx, number);
   a_.call(reinterpret_cast<u64>(context_.thunks.execute));
   flags_in_host_ = flags_dirty_ = false;
+  vectors_ready_ = false;
 }
 
 asmjit::Label Emitter::bail_label() {

@@ -14,6 +14,7 @@
 #include "jit/x64/host.h"
 #include "jit/x64/registers.h"
 #include "jit/x64/thunks.h"
+#include "jit/x64/vector_form.h"
 
 namespace callgate::jit::x64 {
 
@@ -63,8 +64,6 @@ class Emitter {
       Memory,    ///< in the guest's memory at [rax]; used once
       Spilled,   ///< in temp slot reg
       Cond,      ///< condition cc of the guest's flags
-      GuestVec,  ///< in guest vector register reg
-      Xmm,       ///< in host vector register reg
       Pair,      ///< a struct of two: in rax and rdx
       Done,      ///< already where it will be written
     } kind = None;
@@ -137,11 +136,10 @@ class Emitter {
 
   // --- lower_memory.cpp
   void effective_address(const ir::Mem& mem, const Gp& into, bool with_segment);
-  void probe(const ir::Mem& mem, unsigned size, bool write);
+  void probe(const ir::Mem& mem, unsigned size, bool write, unsigned alignment = 1);
   void lower_load(const ir::Op& op, ir::ValueId id, bool write);
   void lower_store(const ir::Op& op);
   void lower_update(const ir::Op& op);
-  void lower_aligned(const ir::Op& op);
   void lower_address(const ir::Op& op, ir::ValueId id);
 
   // --- lower_integer.cpp
@@ -169,9 +167,14 @@ class Emitter {
   Gp operand_in_rcx(ir::ValueId v, unsigned size);
   void set_pair(ir::ValueId id);
 
+  // --- lower_vector.cpp
+  void need_vectors();
+  void emit_vector(const VectorForm& form);
+  void emit_vector_move(const VectorForm& form);
+  asmjit::Operand vector_operand(const VectorOperand& operand, const VectorForm& form);
+
   // --- lower_data.cpp
   void lower_write_gpr(const ir::Op& op);
-  void lower_write_vec(const ir::Op& op);
   void lower_extend(const ir::Op& op, ir::ValueId id, bool sign);
   void lower_truncate(const ir::Op& op, ir::ValueId id);
   void lower_select(const ir::Op& op, ir::ValueId id);
@@ -204,6 +207,7 @@ class Emitter {
   u32 insn_index_ = 0;
   u32 op_index_ = 0;
   bool flags_in_host_ = false, flags_dirty_ = false;
+  bool vectors_ready_ = false;  ///< the host's vector registers hold the guest's here
   bool ended_ = false;  ///< an unconditional jump was emitted
   asmjit::Label when_end_;
   bool when_open_ = false;

@@ -4,12 +4,6 @@
 
 namespace callgate::jit::x64 {
 
-namespace {
-Mem vec_field(unsigned reg, unsigned size) {
-  return field(offsetof(CpuState, vec) + reg * sizeof(VectorRegister), size);
-}
-}  // namespace
-
 void Emitter::lower_write_gpr(const ir::Op& op) {
   const ir::ValueId v = op.args[0];
   const Loc l = loc_[v];
@@ -72,42 +66,10 @@ void Emitter::lower_write_gpr(const ir::Op& op) {
   a_.mov(home(op.reg, op.size), reg(v, op.size));
 }
 
-void Emitter::lower_write_vec(const ir::Op& op) {
-  const ir::ValueId v = op.args[0];
-  const Loc l = loc_[v];
-  switch (l.kind) {
-    case Loc::Xmm: a_.movups(vec_field(op.reg, 16), x86::xmm(l.reg)); return;
-    case Loc::GuestVec:
-      if (op.size == 16) {
-        a_.movups(x86::xmm0, vec_field(l.reg, 16));
-        a_.movups(vec_field(op.reg, 16), x86::xmm0);
-        return;
-      }
-      break;
-    case Loc::Memory:
-      if (op.size == 16) {
-        a_.movups(x86::xmm0, x86::ptr(kAddress, 0, 16));
-        a_.movups(vec_field(op.reg, 16), x86::xmm0);
-        return;
-      }
-      break;
-    default: break;
-  }
-  VERIFY(op.size == 4 || op.size == 8, "a vector value has no place");
-  a_.mov(vec_field(op.reg, op.size), reg(v, op.size));
-}
-
 void Emitter::lower_extend(const ir::Op& op, ir::ValueId id, bool sign) {
   const ir::ValueId v = op.args[0];
   const unsigned from = op_of(v).size;
   const Loc l = loc_[v];
-  if (op.size == 16) {
-    const asmjit::Operand source = rm(v, from);
-    if (from == 4) a_.emit(x86::Inst::kIdMovd, x86::xmm0, source);
-    else a_.emit(x86::Inst::kIdMovq, x86::xmm0, source);
-    loc_[id] = {Loc::Xmm, 0, false, 0};
-    return;
-  }
   if (l.kind == Loc::Imm) {
     const u64 value = sign ? static_cast<u64>(sign_extend(l.imm, 8 * from)) : l.imm;
     return set_imm(id, value & low_mask(8u * op.size));
@@ -133,8 +95,7 @@ void Emitter::lower_truncate(const ir::Op& op, ir::ValueId id) {
   const Loc l = loc_[v];
   switch (l.kind) {
     case Loc::Imm: return set_imm(id, l.imm & low_mask(8u * op.size));
-    case Loc::Guest:
-    case Loc::GuestVec: loc_[id] = l; return;
+    case Loc::Guest: loc_[id] = l; return;
     case Loc::Memory:
       loc_[id] = l;
       if (in_scratch_[kAddress.id()] == v) in_scratch_[kAddress.id()] = id;

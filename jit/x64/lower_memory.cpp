@@ -60,7 +60,7 @@ void Emitter::effective_address(const ir::Mem& mem, const Gp& into, bool with_se
 
 // The address's page in the TLB's arrays, side by side: a tag xor the address is the offset in the page on a hit, so that
 // one compare finds misses and page crossings. Behind it rax is the host address.
-void Emitter::probe(const ir::Mem& mem, unsigned size, bool write) {
+void Emitter::probe(const ir::Mem& mem, unsigned size, bool write, unsigned alignment) {
   VERIFY(!(locked_ & 1), "the address register is in use");
   // A moved operand's distance is looked at before its register is given up.
   if (mem.moved == ir::kNoValue) spill(7);
@@ -68,6 +68,10 @@ void Emitter::probe(const ir::Mem& mem, unsigned size, bool write) {
   effective_address(mem, kAddress, true);
   spill(6);
   destroy_flags();
+  if (alignment > 1) {
+    a_.test(x86::al, alignment - 1);
+    a_.jnz(bail_label());
+  }
   const auto tag = static_cast<i32>(write ? offsetof(TlbTable, write_tag) : offsetof(TlbTable, read_tag));
   a_.mov(x86::ecx, x86::eax);
   a_.shr(x86::ecx, kPageShift - 3);
@@ -108,19 +112,6 @@ void Emitter::lower_load(const ir::Op& op, ir::ValueId id, bool write) {
 void Emitter::lower_store(const ir::Op& op) {
   const ir::ValueId v = op.args[0];
   const ir::Mem& mem = block_.mems[op.mem];
-  if (loc_[v].kind == Loc::GuestVec || (loc_[v].kind == Loc::Memory && op.size > 8)) {
-    VERIFY(loc_[v].kind == Loc::GuestVec, "a wide copy from memory to memory");
-    probe(mem, op.size, true);
-    const Mem from = field(offsetof(CpuState, vec) + loc_[v].reg * sizeof(VectorRegister), op.size);
-    if (op.size == 16) {
-      a_.movups(x86::xmm0, from);
-      a_.movups(x86::ptr(kAddress, 0, 16), x86::xmm0);
-    } else {
-      a_.mov(gp(2, op.size), from);
-      a_.mov(x86::ptr(kAddress, 0, op.size), gp(2, op.size));
-    }
-    return;
-  }
   if (loc_[v].kind == Loc::Cond) {  // SETcc: before the probe destroys the flags
     const Gp r = own(v, 4);
     if (live(v)) set_host(v, r);
@@ -153,14 +144,6 @@ void Emitter::lower_update(const ir::Op& op) {
   busy_ &= ~1u;
   locked_ &= ~1u;
   in_scratch_[kAddress.id()] = ir::kNoValue;
-}
-
-void Emitter::lower_aligned(const ir::Op& op) {
-  VERIFY(busy_ == 0, "values are live before an alignment check");
-  effective_address(block_.mems[op.mem], kAddress, true);
-  destroy_flags();
-  a_.test(x86::al, static_cast<u32>(op.imm - 1));
-  a_.jnz(bail_label());
 }
 
 void Emitter::lower_address(const ir::Op& op, ir::ValueId id) {

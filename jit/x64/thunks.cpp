@@ -64,6 +64,31 @@ Thunks emit_thunks(CodeArena& arena, const Callbacks& callbacks) {
   e.load_pinned();
   a.jmp(x86::rax);
 
+  // The guest's vector registers and MXCSR to and from the host's.
+  const Mem vector_mxcsr = field(offsetof(CpuState, mxcsr), 4);
+  const auto vector = [](unsigned n) { return field(offsetof(CpuState, vec) + n * sizeof(VectorRegister), 16); };
+  t.load_vectors = e.here();
+  asmjit::Label vectors_in = a.newLabel(), vectors_out = a.newLabel(), store_vectors = a.newLabel();
+  a.ldmxcsr(vector_mxcsr);
+  a.mov(slot(kVectors, 1), 1);
+  a.bind(vectors_in);
+  for (unsigned n = 0; n < 16; n++) a.movups(x86::xmm(n), vector(n));
+  a.ret();
+  a.bind(store_vectors);
+  a.stmxcsr(vector_mxcsr);
+  a.ldmxcsr(slot(kVectors, 4, 4));
+  a.mov(slot(kVectors, 1), 0);
+  a.bind(vectors_out);
+  for (unsigned n = 0; n < 16; n++) a.movups(vector(n), x86::xmm(n));
+  a.ret();
+  const auto if_vectors = [&](const asmjit::Label& routine) {
+    asmjit::Label none = a.newLabel();
+    a.cmp(slot(kVectors, 1), 0);
+    a.je(none);
+    a.call(routine);
+    a.bind(none);
+  };
+
   asmjit::Label leave = a.newLabel();
   const auto exit = [&](Exit why) {
     const u8* at = e.here();
@@ -77,11 +102,12 @@ Thunks emit_thunks(CodeArena& arena, const Callbacks& callbacks) {
   t.exit_link = exit(Exit::Link);
   t.exit_bail = exit(Exit::Bail);
 
-  // The slow paths keep rdx and all guest registers; a nullptr doesn't return to the block but leaves.
+  // The slow paths keep all guest registers; a nullptr doesn't return to the block but leaves.
   const auto slow = [&](const void* callback) {
     const u8* at = e.here();
     a.mov(slot(kExit), x86::rcx);
     e.store_pinned(true);
+    if_vectors(vectors_out);
     a.lea(x86::rdi, x86::ptr(kState, -static_cast<i32>(sizeof(EngineSlots))));
     a.mov(x86::rsi, x86::rax);
     a.mov(x86::edx, x86::ecx);
@@ -89,6 +115,7 @@ Thunks emit_thunks(CodeArena& arena, const Callbacks& callbacks) {
     a.mov(x86::rax, reinterpret_cast<u64>(callback));
     a.call(x86::rax);
     a.add(x86::rsp, 8);
+    if_vectors(vectors_in);
     asmjit::Label bail = a.newLabel();
     a.test(x86::rax, x86::rax);
     e.load_pinned(true);
@@ -108,6 +135,7 @@ Thunks emit_thunks(CodeArena& arena, const Callbacks& callbacks) {
   t.execute = e.here();
   {
     e.store_pinned();
+    if_vectors(store_vectors);
     a.lea(x86::rdi, x86::ptr(kState, -static_cast<i32>(sizeof(EngineSlots))));
     a.mov(x86::esi, x86::ecx);
     a.sub(x86::rsp, 8);
@@ -124,6 +152,7 @@ Thunks emit_thunks(CodeArena& arena, const Callbacks& callbacks) {
     a.mov(x86::eax, static_cast<u32>(Exit::Done));
   }
   a.bind(leave);
+  if_vectors(store_vectors);
   a.add(x86::rsp, 8);
   for (unsigned n = std::size(kSavedByCallee); n-- > 0;) a.pop(x86::gpq(kSavedByCallee[n]));
   a.ret();

@@ -27,6 +27,7 @@ struct Thunks {
   const u8* slow_read = nullptr;    ///< called; rax: linear, ecx: site; rax: host address
   const u8* slow_write = nullptr;
   const u8* slow_resolve = nullptr;  ///< called; rax: target, ecx: site; rax: code
+  const u8* load_vectors = nullptr;  ///< called; the guest's vector registers and MXCSR become the host's
   const u8* execute = nullptr;      ///< called; ecx: site
 };
 

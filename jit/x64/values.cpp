@@ -118,9 +118,6 @@ void Emitter::load_into(const Gp& into, ir::ValueId v) {
       if (op_of(v).size >= 4) a_.mov(resize(r, op_of(v).size), x86::ptr(kAddress, 0, op_of(v).size));
       else a_.movzx(resize(r, 4), x86::ptr(kAddress, 0, op_of(v).size));
       break;
-    case Loc::GuestVec:
-      a_.mov(resize(r, op_of(v).size), field(offsetof(CpuState, vec) + l.reg * sizeof(VectorRegister), op_of(v).size));
-      break;
     case Loc::Imm:
       if (l.imm <= 0xFFFFFFFF) a_.mov(resize(r, 4), static_cast<u32>(l.imm));
       else a_.mov(r, l.imm);
@@ -152,7 +149,6 @@ asmjit::Operand Emitter::rm(ir::ValueId v, unsigned size) {
   if (l.kind == Loc::Memory) return x86::ptr(kAddress, 0, size);
   if (l.kind == Loc::Guest && !is_pinned(l.reg)) return home(l.reg, size, l.high ? 1 : 0);
   if (l.kind == Loc::Spilled) return slot(static_cast<Slot>(kTemp0 + l.reg), size);
-  if (l.kind == Loc::GuestVec) return field(offsetof(CpuState, vec) + l.reg * sizeof(VectorRegister), size);
   return reg(v, size);
 }
 
