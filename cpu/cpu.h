@@ -180,7 +180,8 @@ class Cpu {
   /// How many faults were delivered so far.
   u64 faults_delivered() const { return fault_count_; }
 
-  /// Raises the #PF that a failed translation stands for.
+  /// The #PF that a failed translation stands for, and the same raised.
+  static Fault page_fault(const WalkFault& fault);
   [[noreturn]] void raise_page_fault(const WalkFault& fault);
 
   /// Set by an instruction that enters a handler (INT n, SYSCALL with TF masked): no single-step trap after it.

@@ -65,10 +65,11 @@ void Cpu::check_alignment(u64 linear, unsigned size) {
     raise(Vector::AC, 0, "unaligned access of {1} bytes at {0:#x} with alignment checks on", linear, size);
 }
 
-void Cpu::raise_page_fault(const WalkFault& fault) {
-  Fault f{Vector::PF, true, fault.error_code, fault.linear, {fault.reason, {fault.entry, fault.level, fault.linear}}};
-  raise(f);
+Fault Cpu::page_fault(const WalkFault& fault) {
+  return {Vector::PF, true, fault.error_code, fault.linear, {fault.reason, {fault.entry, fault.level, fault.linear}}};
 }
+
+void Cpu::raise_page_fault(const WalkFault& fault) { raise(page_fault(fault)); }
 
 void Cpu::load_slow(SegReg seg, u64 lin, void* out, unsigned size, bool supervisor) {
   check_canonical(seg, lin, size, supervisor);

@@ -35,6 +35,9 @@ struct Translator::Impl final : CodeListener {
   ir::Block block;         ///< reused
   TranslatorStats stats;
   std::unordered_map<const Row*, RowCounts> counts;
+  const u64* running_until = nullptr;  ///< of the run() that is on
+  const bool* running_stop = nullptr;
+  bool fault_found = false;  ///< the exit that follows is a page fault: the TLB knows which
   bool code_changed = false;  ///< a block was invalidated since emitted code was entered
   u64 flush_at = 0;
 
@@ -47,15 +50,18 @@ struct Translator::Impl final : CodeListener {
   u32 lookup(Cpu& c, u32 mode_key, const ir::Mode& mode);
   u32 translate(Cpu& c, const BlockKey& key, const ir::Mode& mode, const u8* page);
   void run(Cpu& c, const u64& until, const bool& stop);
+  void enter_view(Cpu& c);
   void enter(Cpu& c, u32 number, const u64& until, u32 mode_key, const ir::Mode& mode);
 
   // Called from emitted code.
   static u8* read(EngineSlots* slots, u64 linear, u64 site) noexcept;
   static u8* write(EngineSlots* slots, u64 linear, u64 site) noexcept;
   static u8* resolve(EngineSlots* slots, u64 target, u64 site) noexcept;
-  static u32 execute(EngineSlots* slots, u64 site) noexcept;
+  static u64 execute(EngineSlots* slots, u64 site) noexcept;
   u8* access(Cpu& c, u64 linear, u64 site, AccessKind kind);
-  u32 execute(Cpu& c, const Site& site);
+  u64 execute(Cpu& c, const Site& site);
+  bool can_go_on(Cpu& c);
+  const void* code_at(Cpu& c, u64 rip);
 };
 
 namespace {
@@ -165,10 +171,10 @@ void Translator::Impl::run(Cpu& c, const u64& until, const bool& stop) {
     }
     const ir::Mode mode = mode_of(c);
     const u32 mode_key = key_of(mode);
-    JumpCache& jump_cache = jumps.select(c.tlb.table(c.data_context()), mode_key);
-    c.engine.slot[kTlbView] = to_slot(c.tlb.table(c.access_context()));
-    c.engine.slot[kJumpCache] = to_slot(&jump_cache);
+    running_until = &until;
+    running_stop = &stop;
     c.engine.slot[kModeKey] = mode_key;
+    enter_view(c);
     c.engine.slot[kVectors] = u64{0x1F80} << 32;
     c.engine.slot[kTranslator] = to_slot(this);
     c.engine.slot[kCpu] = to_slot(&c);
@@ -187,7 +193,8 @@ void Translator::Impl::run(Cpu& c, const u64& until, const bool& stop) {
         c.set_limit(1);
         continue;
       }
-      JumpCaches::set(jump_cache, c.s.rip, b->entry);
+      enter_view(c);
+      JumpCaches::set(*from_slot<JumpCache>(&c.engine, kJumpCache), c.s.rip, b->entry);
       enter(c, number, until, mode_key, mode);
       if (options.flush_every != 0 && stats.entries >= flush_at) {
         flush_at = stats.entries + options.flush_every;
@@ -195,6 +202,12 @@ void Translator::Impl::run(Cpu& c, const u64& until, const bool& stop) {
       }
     }
   }
+}
+
+// The TLB and the jump cache of memory as the processor sees it now.
+void Translator::Impl::enter_view(Cpu& c) {
+  c.engine.slot[kTlbView] = to_slot(c.tlb.table(c.access_context()));
+  c.engine.slot[kJumpCache] = to_slot(&jumps.select(c.tlb.table(c.data_context()), static_cast<u32>(c.engine.slot[kModeKey])));
 }
 
 void Translator::Impl::enter(Cpu& c, u32 number, const u64& until, u32 mode_key, const ir::Mode& mode) {
@@ -235,6 +248,13 @@ void Translator::Impl::enter(Cpu& c, u32 number, const u64& until, u32 mode_key,
     set_from_image(c.s.flags, slot[kFlagsImage]);
     if (why == Exit::Bail) {
       c.set_limit(1);
+      if (fault_found) {
+        fault_found = false;
+        c.note_on_trail(c.s.rip);
+        c.deliver_fault(Cpu::page_fault(c.tlb.fault()));
+        if (c.limit() == 0 && can_go_on(c)) c.set_limit(1);
+        return;
+      }
       interpreter.advance(c, c.s.retired + 1);
       stats.interpreted++;
       if (c.limit() != 0) c.set_limit(1);
@@ -268,33 +288,51 @@ u8* Translator::Impl::access(Cpu& c, u64 linear, u64 number, AccessKind kind) {
   if (c.bits64() && !is_canonical(linear)) return nullptr;
   const u64 epoch = c.tlb.epoch();
   const Translation t = c.tlb.fill(c.data_context(), linear, kind);
+  fault_found = t.fault;
   // Accessed and dirty bits that the walk set may have changed code, or other translations.
   if (t.fault || code_changed || c.tlb.epoch() != epoch) return nullptr;
   return t.host;
 }
 
-u8* Translator::Impl::resolve(EngineSlots* slots, u64 target, u64) noexcept {
-  Impl& self = *from_slot<Impl>(slots, kTranslator);
-  Cpu& c = *from_slot<Cpu>(slots, kCpu);
-  self.stats.slow_resolves++;
-  // Only what is there: translating might move the block that called.
-  const u64 linear = c.bits64() ? target : target & 0xFFFFFFFF;
+// The code of the block at `rip` in the current mode and view; only what is there: translating could empty the arena under
+// the block that asks.
+const void* Translator::Impl::code_at(Cpu& c, u64 rip) {
+  JumpCache& cache = *from_slot<JumpCache>(&c.engine, kJumpCache);
+  const JumpCache::Entry& entry = cache.entry[JumpCache::index_of(rip)];
+  if (entry.rip == rip) return entry.code;
+  const u64 linear = c.bits64() ? rip : rip & 0xFFFFFFFF;
   const u8* p = c.tlb.find_exec(c.data_context(), linear, 1);
-  const u32 frame = p != nullptr ? self.memory.ram().frame_of(p) : kNoFrame;
+  const u32 frame = p != nullptr ? memory.ram().frame_of(p) : kNoFrame;
   if (frame == kNoFrame) return nullptr;
-  const u32 number = self.blocks.find({target, frame, static_cast<u32>(slots->slot[kModeKey])});
+  const u32 number = blocks.find({rip, frame, static_cast<u32>(c.engine.slot[kModeKey])});
   if (number == kNoBlock) return nullptr;
-  u8* code = const_cast<u8*>(self.blocks.block(number).entry);
-  if (code != nullptr) JumpCaches::set(*from_slot<JumpCache>(slots, kJumpCache), target, code);
+  const u8* code = blocks.block(number).entry;
+  if (code != nullptr) JumpCaches::set(cache, rip, code);
   return code;
 }
 
-u32 Translator::Impl::execute(EngineSlots* slots, u64 number) noexcept {
+u8* Translator::Impl::resolve(EngineSlots* slots, u64 target, u64) noexcept {
+  Impl& self = *from_slot<Impl>(slots, kTranslator);
+  self.stats.slow_resolves++;
+  return static_cast<u8*>(const_cast<void*>(self.code_at(*from_slot<Cpu>(slots, kCpu), target)));
+}
+
+u64 Translator::Impl::execute(EngineSlots* slots, u64 number) noexcept {
   Impl& self = *from_slot<Impl>(slots, kTranslator);
   return self.execute(*from_slot<Cpu>(slots, kCpu), self.sites[number]);
 }
 
-u32 Translator::Impl::execute(Cpu& c, const Site& site) {
+// An instruction asked for attention. True when there is nothing to attend to: no event, the same mode. The view of memory
+// may be another one from now on.
+bool Translator::Impl::can_go_on(Cpu& c) {
+  if (*running_until != c.engine.slot[kEnd] || *running_stop) return false;
+  if (c.s.activity != Activity::Running || c.careful() || !can_translate(c)) return false;
+  if (key_of(mode_of(c)) != c.engine.slot[kModeKey] || c.event_ready()) return false;
+  enter_view(c);
+  return true;
+}
+
+u64 Translator::Impl::execute(Cpu& c, const Site& site) {
   auto& slot = c.engine.slot;
   stats.handler_calls++;
   site.counts->handler_calls++;
@@ -307,18 +345,26 @@ u32 Translator::Impl::execute(Cpu& c, const Site& site) {
   const u64 epoch = c.tlb.epoch();
   const bool masked = masks_all(c.s.mxcsr);
   c.set_limit(1);
+  bool faulted = false;
   try {
     insn.exec(c, insn);
+    if (site.flags_out) slot[kFlagsImage] = flags_image(c.s.flags);
+    c.s.rip = c.next_rip();
+    c.s.retired++;
   } catch (const Fault& fault) {
+    faulted = true;
     if (!site.flags_in) set_from_image(c.s.flags, slot[kFlagsImage]);
     c.deliver_fault(fault);
     slot[kFlagsImage] = flags_image(c.s.flags);
-    return 1;
   }
-  if (site.flags_out) slot[kFlagsImage] = flags_image(c.s.flags);
-  c.s.rip = c.next_rip();
-  c.s.retired++;
-  return c.limit() == 0 || masks_all(c.s.mxcsr) != masked || c.s.rip != site.next_rip || code_changed || c.tlb.epoch() != epoch;
+  if (c.limit() == 0 ? !can_go_on(c) : masks_all(c.s.mxcsr) != masked) return x64::kLeave;
+  if (!faulted && c.s.rip == site.next_rip && !code_changed && c.tlb.epoch() == epoch) return x64::kGoOn;
+  // Somewhere else, or here but looked up anew. The rest of the block doesn't happen.
+  const void* code = code_at(c, c.s.rip);
+  if (code == nullptr) return x64::kLeave;
+  slot[kBudget] = slot[kEnd] - c.s.retired;
+  code_changed = false;
+  return to_slot(code);
 }
 
 // --- the public face ------------------------------------------------------------------------------------------

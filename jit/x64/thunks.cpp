@@ -142,13 +142,17 @@ Thunks emit_thunks(CodeArena& arena, const Callbacks& callbacks) {
     a.mov(x86::rax, reinterpret_cast<u64>(callbacks.execute));
     a.call(x86::rax);
     a.add(x86::rsp, 8);
-    asmjit::Label done = a.newLabel();
-    a.test(x86::eax, x86::eax);
-    a.jnz(done);
+    asmjit::Label elsewhere = a.newLabel(), done = a.newLabel();
+    a.mov(kTlb, slot(kTlbView));
     e.load_pinned();
+    a.cmp(x86::rax, kLeave);
+    a.jae(elsewhere);
     a.ret();
+    a.bind(elsewhere);
+    a.lea(x86::rsp, x86::ptr(x86::rsp, 8));
+    a.je(done);
+    a.jmp(x86::rax);
     a.bind(done);
-    a.add(x86::rsp, 8);
     a.mov(x86::eax, static_cast<u32>(Exit::Done));
   }
   a.bind(leave);

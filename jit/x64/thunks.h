@@ -14,9 +14,12 @@ struct Callbacks {
   u8* (*write)(EngineSlots* slots, u64 linear, u64 site) noexcept;
   /// The code of the block at the guest's address `target`, or nullptr: the interpreter must execute the jump.
   u8* (*resolve)(EngineSlots* slots, u64 target, u64 site) noexcept;
-  /// Executes the site's instruction by its handler. 0: go on behind it; else leave with Exit::Done.
-  u32 (*execute)(EngineSlots* slots, u64 site) noexcept;
+  /// Executes the site's instruction by its handler, or delivers the fault that it raises. What comes next: kGoOn (the
+  /// instruction behind it), kLeave (Exit::Done), or the address of a block's code.
+  u64 (*execute)(EngineSlots* slots, u64 site) noexcept;
 };
+
+constexpr u64 kGoOn = 0, kLeave = 1;
 
 struct Thunks {
   /// Runs emitted code until it comes back.
