@@ -133,7 +133,7 @@ struct AesKeyAssist {
   template <class V>
   V operator()(V a, u8 round_constant) const {
     V r;
-    for (unsigned half = 0; half < 2; half++) {
+    for (unsigned half = 0; half < kLanes<u64, V>; half++) {
       u32 word = get<u32>(a, 2 * half + 1), substituted = 0;
       for (unsigned i = 0; i < 32; i += 8) substituted |= u32{aes::kTables.box[word >> i & 0xFF]} << i;
       set<u32>(r, 2 * half, substituted);
