@@ -5,10 +5,13 @@
 namespace callgate::jit {
 
 void BlockCache::insert(u32 number) {
-  std::size_t at = hash(blocks_[number].key);
-  while (index_[at & (index_.size() - 1)] != kNoBlock) at++;
-  index_[at & (index_.size() - 1)] = number;
-  used_++;
+  for (std::size_t at = hash(blocks_[number].key);; at++) {
+    u32& entry = index_[at & (index_.size() - 1)];
+    if (entry != kNoBlock && entry != kErased) continue;
+    used_ += entry == kNoBlock;
+    entry = number;
+    return;
+  }
 }
 
 void BlockCache::erase(u32 number) {
@@ -18,6 +21,20 @@ void BlockCache::erase(u32 number) {
     entry = kErased;
     return;
   }
+}
+
+bool BlockCache::is_restless(u32 frame, unsigned offset) {
+  const auto it = frames_.find(frame);
+  return it != frames_.end() && it->second.rewrites[offset / kGranule] >= kRewritesUntilRestless;
+}
+
+void BlockCache::has_settled(u32 number) {
+  TranslatedBlock& b = blocks_[number];
+  Frame& frame = frames_[b.key.frame];
+  frame.rewrites[b.offset / kGranule] = 0;
+  std::erase(frame.blocks, number);
+  erase(number);
+  b.valid = false;
 }
 
 u32 BlockCache::add(TranslatedBlock block) {

@@ -27,6 +27,8 @@ struct TranslatedBlock {
   u16 offset = 0, bytes = 0;  ///< in the page
   u16 insns = 0;
   bool valid = true;
+  bool restless = false;  ///< rewritten again and again: no code, the interpreter executes it
+  u16 runs = 0;  ///< of a restless one: how often it was interpreted since it was last written
   std::vector<u32> incoming;  ///< links that go to it
 };
 
@@ -63,6 +65,11 @@ class BlockCache {
   template <class Gone>
   u32 invalidate(u32 frame, unsigned offset, unsigned size, Gone gone);
   bool has_code(u32 frame) const { return frames_.contains(frame); }
+  /// True for code that was rewritten so often lately that translating it doesn't pay: the interpreter executes it.
+  bool is_restless(u32 frame, unsigned offset);
+  /// A restless block has not been written for a while: it is forgotten, to be translated.
+  void has_settled(u32 number);
+  static constexpr u16 kRunsUntilSettled = 64;
   /// Counts a write; true when there were so many since the frame's last block was added that it looks like data.
   bool written(u32 frame);
   /// The frame has no blocks any more and nobody needs to hear of writes to it.
@@ -80,7 +87,10 @@ class BlockCache {
   struct Frame {
     std::vector<u32> blocks;
     u32 writes = 0;
+    u8 rewrites[kPageSize / 64] = {};  ///< by granule: blocks that began there and were written to
   };
+  static constexpr unsigned kGranule = 64;
+  static constexpr u8 kRewritesUntilRestless = 8;
   static constexpr u32 kWritesUntilRelease = 32;
 
   void disconnect(TranslatedBlock& block);
@@ -101,6 +111,8 @@ u32 BlockCache::invalidate(u32 frame, unsigned offset, unsigned size, Gone gone)
   std::erase_if(it->second.blocks, [&](u32 number) {
     TranslatedBlock& b = blocks_[number];
     if (b.offset >= offset + size || offset >= b.offset + u32{b.bytes}) return false;
+    u8& rewrites = it->second.rewrites[b.offset / kGranule];
+    if (rewrites != 255) rewrites++;
     disconnect(b);
     erase(number);
     b.valid = false;

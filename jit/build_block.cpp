@@ -83,6 +83,10 @@ void build_block(std::span<const u8> code, unsigned most, ir::Block& block) {
   }
 }
 
+static bool sse_usable(const Cpu& c) {
+  return !(c.s.cr0 & (kCr0Em | kCr0Ts)) && (c.s.cr4 & kCr4Osfxsr) && masks_all(c.s.mxcsr);
+}
+
 ir::Mode mode_of(const Cpu& c) {
   ir::Mode m;
   m.code_size = c.code_size();
@@ -97,7 +101,7 @@ ir::Mode mode_of(const Cpu& c) {
     }
     m.flat_code = c.s.seg[CS].limit == 0xFFFFFFFF && c.s.seg[CS].base == 0;
   }
-  m.sse = !(c.s.cr0 & (kCr0Em | kCr0Ts)) && (c.s.cr4 & kCr4Osfxsr) && masks_all(c.s.mxcsr);
+  m.sse = sse_usable(c);
   return m;
 }
 
@@ -109,6 +113,14 @@ bool can_translate(const Cpu& c) {
 u32 key_of(const ir::Mode& m) {
   return static_cast<u32>(m.code_size) | u32{m.long64} << 2 | u32{m.stack_size} << 3 | u32{m.flat_segments} << 8 |
          u32{m.zero_bases} << 16 | u32{m.sse} << 24 | u32{m.flat_code} << 25;
+}
+
+u32 mode_key(const Cpu& c) {
+  if (!c.bits64()) return key_of(mode_of(c));
+  static constexpr ir::Mode kLong;
+  ir::Mode m = kLong;
+  m.sse = sse_usable(c);
+  return key_of(m);
 }
 
 }  // namespace callgate::jit

@@ -23,5 +23,7 @@ ir::Mode mode_of(const Cpu& c);
 bool can_translate(const Cpu& c);
 /// A number that tells modes apart.
 u32 key_of(const ir::Mode& mode);
+/// key_of(mode_of(c)).
+u32 mode_key(const Cpu& c);
 
 }  // namespace callgate::jit

@@ -21,6 +21,12 @@ void JumpCaches::empty(JumpCache& cache) {
 }
 
 JumpCache& JumpCaches::select(const TlbTable* table, u32 mode_key) {
+  View*& recent = recent_[(reinterpret_cast<std::uintptr_t>(table) >> 12 ^ mode_key) % kRecent];
+  if (recent != nullptr && recent->table == table && recent->mode_key == mode_key &&
+      recent->generation == table->generation) {
+    recent->last_used = ++uses_;
+    return recent->cache;
+  }
   View* oldest = nullptr;
   for (auto& v : views_) {
     if (v->table == table && v->mode_key == mode_key) {
@@ -29,6 +35,7 @@ JumpCache& JumpCaches::select(const TlbTable* table, u32 mode_key) {
         v->generation = table->generation;
       }
       v->last_used = ++uses_;
+      recent = v.get();
       return v->cache;
     }
     if (oldest == nullptr || v->last_used < oldest->last_used) oldest = v.get();
@@ -43,6 +50,7 @@ JumpCache& JumpCaches::select(const TlbTable* table, u32 mode_key) {
   oldest->mode_key = mode_key;
   oldest->generation = table->generation;
   oldest->last_used = ++uses_;
+  recent = oldest;
   return oldest->cache;
 }
 

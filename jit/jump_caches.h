@@ -39,13 +39,14 @@ class JumpCaches final : public TranslationCache {
     u64 last_used = 0;
     JumpCache cache;
   };
-  static constexpr std::size_t kMostViews = 48;
+  static constexpr std::size_t kMostViews = 48, kRecent = 61;
 
   static void empty(JumpCache& cache);
   static void empty_group(JumpCache& cache, unsigned group);
 
   TranslationTracker& tracker_;
   std::vector<std::unique_ptr<View>> views_;
+  View* recent_[kRecent] = {};  ///< by a hash of table and mode
   u64 uses_ = 0;
 };
 

@@ -125,12 +125,15 @@ u32 Translator::Impl::translate(Cpu& c, const BlockKey& key, const ir::Mode& mod
   block.rip = key.rip;
   unsigned most = options.most_insns != 0 ? options.most_insns : kMostInsns;
   if (options.split_seed != 0) most = 1 + static_cast<unsigned>(((options.split_seed ^ key.rip) * 0x9E3779B97F4A7C15ull >> 32) % most);
-  build_block({page + offset, kPageSize - offset}, most, block);
+  if (!blocks.is_restless(key.frame, offset)) build_block({page + offset, kPageSize - offset}, most, block);
   TranslatedBlock t;
   t.key = key;
   t.offset = static_cast<u16>(offset);
   t.bytes = 1;
-  if (!block.insns.empty()) {
+  if (blocks.is_restless(key.frame, offset)) {
+    t.bytes = static_cast<u16>(std::min<unsigned>(64, kPageSize - offset));
+    t.restless = true;
+  } else if (!block.insns.empty()) {
     for (ir::BlockInsn& b : block.insns)
       if (b.count != 0 && !x64::can_lower(block, b, host)) {
         b.count = 0;
@@ -185,7 +188,15 @@ void Translator::Impl::run(Cpu& c, const u64& until, const bool& stop) {
       const TranslatedBlock* b = number != kNoBlock ? &blocks.block(number) : nullptr;
       if (b == nullptr || b->entry == nullptr || until - c.s.retired < b->insns) {
         const u64 before = c.s.retired;
-        interpreter.advance(c, b != nullptr && b->entry != nullptr ? until : c.s.retired + 1);
+        u64 end = c.s.retired + 1;
+        if (b != nullptr && b->entry != nullptr) {
+          end = until;
+        } else if (b != nullptr && b->restless) {
+          constexpr u64 kStretch = 4;  // not far: what it calls or returns to is translated
+          end = std::min(until, c.s.retired + kStretch);
+          if (++blocks.block(number).runs >= BlockCache::kRunsUntilSettled) blocks.has_settled(number);
+        }
+        interpreter.advance(c, end);
         stats.interpreted += c.s.retired - before;
         if (c.s.retired == before || c.careful()) break;  // a fault, or attention
         // The interpreter uses the limit for itself.
@@ -326,8 +337,17 @@ u64 Translator::Impl::execute(EngineSlots* slots, u64 number) noexcept {
 // may be another one from now on.
 bool Translator::Impl::can_go_on(Cpu& c) {
   if (*running_until != c.engine.slot[kEnd] || *running_stop) return false;
+  // The shadow of an STI is over after the next instruction, whose code is here and which this run still retires. No event
+  // waits, so nobody sees that it ends one instruction early.
+  if (c.s.sti_shadow && !c.s.mov_ss_shadow && c.s.retired < c.engine.slot[kEnd] && code_at(c, c.s.rip) != nullptr) {
+    c.s.sti_shadow = false;
+    if (c.event_ready()) {
+      c.s.sti_shadow = true;
+      return false;
+    }
+  }
   if (c.s.activity != Activity::Running || c.careful() || !can_translate(c)) return false;
-  if (key_of(mode_of(c)) != c.engine.slot[kModeKey] || c.event_ready()) return false;
+  if (mode_key(c) != c.engine.slot[kModeKey] || c.event_ready()) return false;
   enter_view(c);
   return true;
 }
