@@ -6,7 +6,7 @@ namespace callgate {
 
 namespace {
 constexpr std::array<std::string_view, static_cast<unsigned>(LogChannel::Count)> kNames = {
-    "faults", "interrupts", "devices", "io", "msr", "boot", "cpu"};
+    "faults", "interrupts", "devices", "io", "msr", "boot", "cpu", "jit"};
 }
 
 std::string_view name_of(LogChannel channel) { return kNames[static_cast<unsigned>(channel)]; }

@@ -12,7 +12,7 @@
 namespace callgate {
 
 /// What a line is about. `--log NAME,...` turns channels on.
-enum class LogChannel : u8 { Faults, Interrupts, Devices, Io, Msr, Boot, Cpu, Count };
+enum class LogChannel : u8 { Faults, Interrupts, Devices, Io, Msr, Boot, Cpu, Translator, Count };
 
 /// The channel's name on the command line ("faults", "interrupts", ...).
 std::string_view name_of(LogChannel channel);

@@ -230,7 +230,7 @@ CommandLine parse_command_line(std::vector<std::string> arguments) {
       ->group("Testing and debugging");
   run_command
       ->add_option("--log", run.log_channels,
-                   "Print what happens: faults, interrupts, devices, io, msr, boot, cpu or all")
+                   "Print what happens: faults, interrupts, devices, io, msr, boot, cpu, jit (what code becomes) or all")
       ->type_name("NAME,...")
       ->group("Testing and debugging");
   run_command->add_option("--log-file", run.log_file, "Where --log goes instead of standard error")

@@ -10,6 +10,7 @@
 #include "jit/build_block.h"
 #include "jit/jump_caches.h"
 #include "jit/passes/flags_liveness.h"
+#include "jit/trace.h"
 #include "jit/x64/emitter.h"
 
 namespace callgate::jit {
@@ -155,6 +156,8 @@ u32 Translator::Impl::translate(Cpu& c, const BlockKey& key, const ir::Mode& mod
     const ir::BlockInsn& last = block.insns.back();
     t.bytes = static_cast<u16>(last.rip + last.insn.length - key.rip);
     for (const x64::LinkPlace& l : e.links) blocks.add_link({l.target, const_cast<u8*>(l.jump), l.stub, kNoBlock});
+    if (c.log.on(LogChannel::Translator)) [[unlikely]]
+      c.log.line(LogChannel::Translator, "{}", trace(block, {page + offset, kPageSize - offset}, {e.entry, e.size}));
     stats.blocks++;
     stats.instructions += t.insns;
     stats.code_bytes += e.size;

@@ -5,7 +5,7 @@
 #include "cpu/decoder.h"
 #include "cpu/interpreter.h"
 #include "cpu/system/exceptions.h"
-#include "machine/disassembler.h"
+#include "cpu/disassembler.h"
 #include "machine/mapped_memory.h"
 
 namespace callgate {

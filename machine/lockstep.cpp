@@ -7,7 +7,7 @@
 
 #include "base/verify.h"
 #include "cpu/decoder.h"
-#include "machine/disassembler.h"
+#include "cpu/disassembler.h"
 #include "machine/fault_report.h"
 
 namespace callgate {

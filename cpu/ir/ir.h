@@ -70,7 +70,9 @@ struct Op {
   const OpInfo* info = nullptr;
   // What the passes found out.
   u16 uses = 0;         ///< of the value made
-  u32 flags_needed = 0; ///< Compute: the arithmetic flags that somebody reads before they are written again
+  u32 flags_needed = 0; ///< Compute: the arithmetic flags that an instruction reads before they are written again
+  u32 flags_seen = 0;   ///< Compute: those that are only seen if somebody leaves in the middle of the block
+  u32 flags_wanted() const { return flags_needed | flags_seen; }
 };
 
 /// A guest instruction of a block.
@@ -80,7 +82,8 @@ struct BlockInsn {
   u32 first = 0, count = 0;  ///< its ops; none: executed by its handler
   u32 flags_read = 0;        ///< of RFLAGS' arithmetic bits
   u32 flags_written = 0;
-  u32 flags_live = 0;        ///< after it: what somebody may read
+  u32 flags_live = 0;        ///< after it: what an instruction reads, before it is written again
+  u32 flags_seen = 0;        ///< after it: what is seen by whoever leaves, before it is written again
   bool may_leave = false;    ///< may leave in the middle: then all flags before it are read
 };
 

@@ -5,8 +5,8 @@
 
 namespace callgate::jit {
 
-/// Fills flags_live of each instruction and flags_needed of each operation. `live_out` are the flags that are read behind
-/// the block. Whoever may leave in the middle of the block shows all flags.
+/// Fills flags_live and flags_seen of each instruction, flags_needed and flags_seen of each operation. `live_out` are the
+/// flags that are read behind the block. Whoever may leave in the middle of the block shows all flags.
 void flags_liveness(ir::Block& block, u32 live_out = kArithmetic);
 
 /// The same without looking: all flags are live everywhere. What the pass may take away, and no more, is there.

@@ -71,15 +71,23 @@ void Emitter::emit_insn(const ir::BlockInsn& insn) {
   busy_ = locked_ = temp_busy_ = 0;
   modifying_ = false;
   // What is read later, or seen by whoever leaves in the middle of this instruction.
-  const u32 before = insn.may_leave ? u32{kArithmetic} : (insn.flags_live & ~insn.flags_written) | insn.flags_read;
-  if (before == 0) flags_dirty_ = false;
+  const u32 after = (insn.flags_live | insn.flags_seen) & ~insn.flags_written;
+  const u32 before = insn.may_leave ? u32{kArithmetic} : after | insn.flags_read;
+  if (before == 0) {
+    flags_dirty_ = false;
+    recipe_ = {};
+  }
   const VectorForm vector = vector_form(block_, insn);
   if (vector.kind != VectorForm::None) {
-    if (insn.may_leave || !vectors_ready_) save_flags();
+    const bool destroys = insn.may_leave || !vectors_ready_;
+    if (writes_inputs_of(recipe_, insn) || (destroys && recipe_.kind == FlagRecipe::None)) save_flags();
     emit_vector(vector);
     return;
   }
-  if (destroys_flags(insn)) save_flags();
+  const bool overwrites = writes_inputs_of(recipe_, insn);
+  if (insn.count == 0 || (overwrites && after != 0)) save_flags();
+  else if (destroys_flags(insn) && recipe_.kind == FlagRecipe::None) save_flags();
+  const u32 definitions = flag_definitions_;
   if (insn.count == 0) return emit_handler(insn);
   for (op_index_ = insn.first; op_index_ < insn.first + insn.count; op_index_++) {
     const ir::Op& op = block_.ops[op_index_];
@@ -90,6 +98,8 @@ void Emitter::emit_insn(const ir::BlockInsn& insn) {
     for (const ir::ValueId v : op.args)
       if (v != ir::kNoValue) used(v);
   }
+  // Its operands are gone, and nobody wants the flags any more.
+  if (overwrites && flag_definitions_ == definitions) recipe_ = {};
 }
 
 void Emitter::emit_op(const ir::Op& op, ir::ValueId id) {
@@ -150,6 +160,7 @@ void Emitter::emit_handler(const ir::BlockInsn& b) {
   a_.mov(x86::ecx, number);
   a_.call(reinterpret_cast<u64>(context_.thunks.execute));
   flags_in_host_ = flags_dirty_ = false;
+  recipe_ = {};
   vectors_ready_ = false;
 }
 
@@ -157,14 +168,26 @@ asmjit::Label Emitter::bail_label() {
   if (!bail_of_insn_.isValid()) {
     bail_of_insn_ = a_.newLabel();
     if (site_of_insn_ == ~u32{0}) site_of_insn_ = add_site(*insn_, 0);
-    bails_.push_back({bail_of_insn_, site_of_insn_});
+    bails_.push_back({bail_of_insn_, site_of_insn_, recipe_});
   }
   return bail_of_insn_;
+}
+
+// In a cold stub, where rax may hold an address: rcx and rdx are free.
+void Emitter::save_by(const FlagRecipe& recipe) {
+  if (recipe.kind == FlagRecipe::None) return;
+  follow(recipe, x86::rdx);
+  a_.mov(x86::rcx, x86::rax);
+  a_.lahf();
+  a_.seto(x86::al);
+  a_.mov(slot(kFlagsImage, 2), x86::ax);
+  a_.mov(x86::rax, x86::rcx);
 }
 
 void Emitter::emit_cold_stubs() {
   for (const ColdStub& stub : cold_) {
     a_.bind(stub.entry);
+    save_by(stub.recipe);
     if (stub.address.isValid()) a_.mov(x86::rax, stub.address);
     a_.mov(x86::ecx, stub.site);
     a_.call(reinterpret_cast<u64>(stub.thunk));
@@ -172,6 +195,7 @@ void Emitter::emit_cold_stubs() {
   }
   for (const PendingBail& bail : bails_) {
     a_.bind(bail.label);
+    save_by(bail.recipe);
     a_.mov(x86::ecx, bail.site);
     a_.jmp(reinterpret_cast<u64>(context_.thunks.exit_bail));
   }

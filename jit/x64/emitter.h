@@ -3,7 +3,9 @@
 // result is computed in the register that it will be written to.
 //
 // Host flags carry the guest's. `flags_in_host_` says that EFLAGS hold them; `flags_dirty_` that the image in memory
-// (Slot::kFlagsImage) is older. What somebody may read is saved before an instruction that destroys EFLAGS.
+// (Slot::kFlagsImage) is older. What somebody may read is saved before an instruction that destroys EFLAGS, unless there is a
+// recipe: a host instruction that makes the same flags again from registers that still hold its operands. Then only those
+// who leave pay, out of line.
 #pragma once
 
 #include <deque>
@@ -71,10 +73,26 @@ class Emitter {
     bool high = false;
     u64 imm = 0;
   };
+  /// How to get the guest's current flags into EFLAGS again.
+  struct FlagRecipe {
+    enum Kind : u8 {
+      None,
+      Compare,  ///< `inst` a, b: CMP or TEST
+      Undo,     ///< a is the result of ADD or SUB: t = a; `undo` t, b; `inst` t, b
+    } kind = None;
+    u8 size = 0;
+    u32 inst = 0, undo = 0;
+    u8 a = 0;          ///< guest register
+    bool b_is_imm = true;
+    u8 b = 0;          ///< guest register
+    i64 imm = 0;
+    bool operator==(const FlagRecipe&) const = default;
+  };
   struct ColdStub {
     asmjit::Label entry, back;
     u32 site;
     const u8* thunk;
+    FlagRecipe recipe{};
     Gp address{};  ///< what the thunk wants in rax, when it isn't there yet
   };
 
@@ -83,6 +101,7 @@ class Emitter {
   void emit_op(const ir::Op& op, ir::ValueId id);
   void emit_handler(const ir::BlockInsn& insn);
   void emit_cold_stubs();
+  void save_by(const FlagRecipe& recipe);
   u32 add_site(const ir::BlockInsn& insn, unsigned size);
   asmjit::Label bail_label();
   bool destroys_flags(const ir::BlockInsn& insn) const;
@@ -126,7 +145,14 @@ class Emitter {
   /// EFLAGS are about to be destroyed.
   void destroy_flags();
   /// EFLAGS now hold the flags that `op` defines (and, if partial, the others too).
-  void flags_defined(const ir::Op& op);
+  void flags_defined(const ir::Op& op) { flags_defined(op, FlagRecipe{}); }
+  void flags_defined(const ir::Op& op, const FlagRecipe& recipe);
+  /// The recipe of CMP or TEST of two values that stay where they are; none if they don't.
+  FlagRecipe compare_recipe(u32 inst, ir::ValueId a, ir::ValueId b, unsigned size) const;
+  /// The recipe of ADD, SUB and logic, whose result is in guest register `a`.
+  FlagRecipe result_recipe(ir::OpKind kind, unsigned a, ir::ValueId b, unsigned size) const;
+  bool writes_inputs_of(const FlagRecipe& recipe, const ir::BlockInsn& insn) const;
+  void follow(const FlagRecipe& recipe, const Gp& helper);
   /// EFLAGS hold all of the guest's flags that are read after this instruction and not written by `op`.
   void need_others(const ir::Op& op);
   /// EFLAGS.CF is the guest's.
@@ -207,6 +233,8 @@ class Emitter {
   u32 insn_index_ = 0;
   u32 op_index_ = 0;
   bool flags_in_host_ = false, flags_dirty_ = false;
+  u32 flag_definitions_ = 0;  ///< how many there were
+  FlagRecipe recipe_;  ///< makes the guest's flags; the image in memory is older
   bool vectors_ready_ = false;  ///< the host's vector registers hold the guest's here
   bool ended_ = false;  ///< an unconditional jump was emitted
   asmjit::Label when_end_;
@@ -226,6 +254,7 @@ class Emitter {
   struct PendingBail {
     asmjit::Label label;
     u32 site;
+    FlagRecipe recipe;
   };
   std::vector<PendingBail> bails_;
 };

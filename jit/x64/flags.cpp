@@ -13,6 +13,11 @@ void Emitter::with_rax(Body body) {
 }
 
 void Emitter::save_flags() {
+  if (recipe_.kind != FlagRecipe::None) {
+    if (!flags_in_host_) follow(recipe_, Gp());
+    flags_in_host_ = flags_dirty_ = true;
+    recipe_ = {};
+  }
   if (!flags_dirty_) return;
   with_rax([&] {
     a_.lahf();
@@ -24,33 +29,106 @@ void Emitter::save_flags() {
 
 void Emitter::restore_flags() {
   if (flags_in_host_) return;
-  with_rax([&] {
-    a_.movzx(x86::eax, slot(kFlagsImage, 2));
-    a_.add(x86::al, 127);  // OF
-    a_.sahf();
-  });
+  if (recipe_.kind != FlagRecipe::None) {
+    follow(recipe_, Gp());
+  } else {
+    with_rax([&] {
+      a_.movzx(x86::eax, slot(kFlagsImage, 2));
+      a_.add(x86::al, 127);  // OF
+      a_.sahf();
+    });
+  }
   flags_in_host_ = true;
   flags_dirty_ = false;
 }
 
 void Emitter::destroy_flags() {
-  save_flags();
-  flags_in_host_ = false;
+  if (recipe_.kind == FlagRecipe::None) save_flags();
+  flags_in_host_ = flags_dirty_ = false;
 }
 
-void Emitter::flags_defined(const ir::Op& op) {
-  const u32 others = insn_->flags_live & ~insn_->flags_written;
+void Emitter::flags_defined(const ir::Op& op, const FlagRecipe& recipe) {
+  const u32 others = (insn_->flags_live | insn_->flags_seen) & ~insn_->flags_written;
+  flag_definitions_++;
   flags_in_host_ = true;
-  flags_dirty_ = (op.flags_needed | others) != 0;
+  flags_dirty_ = (op.flags_wanted() | others) != 0;
+  recipe_ = {};
+  if (flags_dirty_ && others == 0 && recipe.kind != FlagRecipe::None) {
+    recipe_ = recipe;
+    flags_dirty_ = false;
+  }
 }
 
 void Emitter::need_others(const ir::Op&) {
-  if (insn_->flags_live & ~insn_->flags_written) restore_flags();
+  if ((insn_->flags_live | insn_->flags_seen) & ~insn_->flags_written) restore_flags();
 }
 
 void Emitter::need_carry() {
   if (flags_in_host_) return;
+  if (recipe_.kind != FlagRecipe::None) return restore_flags();
   a_.bt(slot(kFlagsImage, 4), 8);
+}
+
+// --- recipes ---
+
+Emitter::FlagRecipe Emitter::compare_recipe(u32 inst, ir::ValueId a, ir::ValueId b, unsigned size) const {
+  const Loc &l = loc_[a], &r = loc_[b];
+  const auto plain = [&](const Loc& x) { return x.kind == Loc::Guest && !x.high; };
+  if (!plain(l) || (!plain(r) && r.kind != Loc::Imm)) return {};
+  FlagRecipe f{FlagRecipe::Compare, static_cast<u8>(size), inst, 0, l.reg, r.kind == Loc::Imm, r.reg, 0};
+  if (f.b_is_imm) {
+    f.imm = sign_extend(r.imm, 8 * size);
+    if (f.imm != static_cast<i32>(f.imm)) return {};
+  }
+  return f;
+}
+
+Emitter::FlagRecipe Emitter::result_recipe(ir::OpKind kind, unsigned a, ir::ValueId b, unsigned size) const {
+  using enum ir::OpKind;
+  FlagRecipe f{FlagRecipe::Compare, static_cast<u8>(size), x86::Inst::kIdTest, 0, static_cast<u8>(a), false,
+               static_cast<u8>(a), 0};
+  if (kind == and_ || kind == or_ || kind == xor_) return f;
+  if (kind != add && kind != sub) return {};
+  const Loc& r = loc_[b];
+  f.kind = FlagRecipe::Undo;
+  f.inst = kind == add ? x86::Inst::kIdAdd : x86::Inst::kIdSub;
+  f.undo = kind == add ? x86::Inst::kIdSub : x86::Inst::kIdAdd;
+  if (r.kind == Loc::Imm) {
+    f.b_is_imm = true;
+    f.imm = sign_extend(r.imm, 8 * size);
+    return f.imm == static_cast<i32>(f.imm) ? f : FlagRecipe{};
+  }
+  if (r.kind != Loc::Guest || r.high || r.reg == a) return {};
+  f.b = r.reg;
+  return f;
+}
+
+bool Emitter::writes_inputs_of(const FlagRecipe& f, const ir::BlockInsn& insn) const {
+  if (f.kind == FlagRecipe::None) return false;
+  for (u32 n = insn.first; n < insn.first + insn.count; n++) {
+    const ir::Op& op = block_.ops[n];
+    if (op.opcode == ir::Opcode::WriteGpr && (op.reg == f.a || (!f.b_is_imm && op.reg == f.b))) return true;
+  }
+  return false;
+}
+
+// EFLAGS by the recipe. `helper` is a register to work in; without one a scratch register is taken.
+void Emitter::follow(const FlagRecipe& f, const Gp& helper) {
+  const auto guest = [&](unsigned reg) {
+    return is_pinned(reg) ? asmjit::Operand(gp(kHostOf[reg], f.size)) : asmjit::Operand(home(reg, f.size));
+  };
+  const asmjit::Operand b = f.b_is_imm ? asmjit::Operand(asmjit::Imm(f.imm)) : guest(f.b);
+  asmjit::Operand a = guest(f.a);
+  if (f.kind == FlagRecipe::Undo || (a.isMem() && b.isMem())) {
+    const u32 locked = locked_;
+    const Gp t = helper.isValid() ? helper : scratch(8);
+    locked_ = locked;
+    a_.emit(x86::Inst::kIdMov, t, is_pinned(f.a) ? asmjit::Operand(gp(kHostOf[f.a], 8)) : asmjit::Operand(home(f.a)));
+    if (f.kind == FlagRecipe::Undo) a_.emit(f.undo, resize(t, f.size), b);
+    a = resize(t, f.size);
+  }
+  if (f.inst == x86::Inst::kIdTest && b.isMem() && !a.isMem()) a_.emit(f.inst, b, a);
+  else a_.emit(f.inst, a, b);
 }
 
 // Conditions by number: SDM 1, Appendix B; asmjit's have other numbers.
@@ -60,6 +138,7 @@ static constexpr x86::CondCode kCond[16] = {
     x86::CondCode::kL, x86::CondCode::kNL, x86::CondCode::kNG, x86::CondCode::kG};
 
 x86::CondCode Emitter::need_condition(unsigned cc) {
+  if (recipe_.kind != FlagRecipe::None) restore_flags();
   if (flags_in_host_) return kCond[cc];
   const bool negated = cc & 1;
   const auto by_bits = [&](unsigned byte, u32 mask) {
@@ -81,6 +160,7 @@ void Emitter::store_image(const Gp& image16) {
   a_.mov(slot(kFlagsImage, 2), image16);
   flags_in_host_ = false;
   flags_dirty_ = false;
+  recipe_ = {};
 }
 
 }  // namespace callgate::jit::x64

@@ -132,6 +132,7 @@ void Emitter::lower_resolve(const ir::Op& op) {
   a_.mov(x86::rax, x86::ptr(at, 8, 8));
   a_.bind(stub.back);
   a_.mov(slot(kTarget), x86::rax);
+  stub.recipe = recipe_;
   cold_.push_back(stub);
 }
 

@@ -93,7 +93,7 @@ void Emitter::lower_binary(const ir::Op& op, ir::ValueId id) {
   const ir::ValueId a = op.args[0], b = op.args[1];
   const unsigned size = op.info->arg_size[0];
   const OpKind kind = op.info->kind;
-  if (op.uses == 0 && op.flags_needed == 0) return;
+  if (op.uses == 0 && op.flags_wanted() == 0) return;
   const bool carry = kind == OpKind::adc || kind == OpKind::sbb;
   if (op.uses == 0 && (kind == OpKind::sub || kind == OpKind::and_)) {
     asmjit::Operand left = rm(a, size), right = rmi(b, size);
@@ -102,15 +102,18 @@ void Emitter::lower_binary(const ir::Op& op, ir::ValueId id) {
       else left = reg(a, size);
     }
     if (kind == OpKind::and_ && right.isMem()) std::swap(left, right);
-    a_.emit(kind == OpKind::sub ? Inst::kIdCmp : Inst::kIdTest, left, right);
-    return flags_defined(op);
+    const u32 inst = kind == OpKind::sub ? u32{Inst::kIdCmp} : u32{Inst::kIdTest};
+    const FlagRecipe recipe = compare_recipe(inst, a, b, size);
+    a_.emit(inst, left, right);
+    return flags_defined(op, recipe);
   }
   const Place place = place_of(op, id);
   if (carry) need_carry();
   if (!place.where.isNone()) {
+    const FlagRecipe recipe = loc_[a].kind == Loc::Guest ? result_recipe(kind, loc_[a].reg, b, size) : FlagRecipe{};
     a_.emit(instruction_of(kind), place.where, place.memory ? ri(b, size) : rmi(b, size));
     loc_[id] = {Loc::Done, 0, false, 0};
-    return flags_defined(op);
+    return flags_defined(op, recipe);
   }
   // In the register that the result goes to, when the second operand isn't there.
   const int target = size >= 4 ? target_of(id) : -1;
@@ -122,10 +125,11 @@ void Emitter::lower_binary(const ir::Op& op, ir::ValueId id) {
       set_host(a, old);
     }
     const Gp d = gp(kHostOf[target], size);
+    const FlagRecipe recipe = result_recipe(kind, static_cast<unsigned>(target), b, size);
     a_.emit(Inst::kIdMov, d, left);
     a_.emit(instruction_of(kind), d, right);
     loc_[id] = {Loc::Done, 0, false, 0};
-    return flags_defined(op);
+    return flags_defined(op, recipe);
   }
   const Gp d = own(a, size);
   a_.emit(instruction_of(kind), d, rmi(b, size));
@@ -146,7 +150,7 @@ void Emitter::lower_unary(const ir::Op& op, ir::ValueId id) {
   const unsigned size = op.info->arg_size[0];
   const OpKind kind = op.info->kind;
   // INC and DEC leave CF alone: it must be there when somebody reads it later.
-  if ((kind == OpKind::inc || kind == OpKind::dec) && (insn_->flags_live & kCF)) need_carry();
+  if ((kind == OpKind::inc || kind == OpKind::dec) && ((insn_->flags_live | insn_->flags_seen) & kCF)) need_carry();
   const Place place = place_of(op, id);
   if (!place.where.isNone()) {
     a_.emit(instruction_of(kind), place.where);
@@ -170,7 +174,7 @@ void Emitter::lower_shift(const ir::Op& op, ir::ValueId id) {
     return;
   }
   const bool plain = kind == OpKind::shl || kind == OpKind::shr || kind == OpKind::sar;
-  if (!by_constant && plain && size >= 4 && op.flags_needed == 0) {  // SHLX and relatives have no flags
+  if (!by_constant && plain && size >= 4 && op.flags_wanted() == 0) {  // SHLX and relatives have no flags
     const Gp n = reg(b, size);
     const int target = target_of(id);
     const asmjit::Operand source = rm(a, size);
@@ -190,7 +194,7 @@ void Emitter::lower_shift(const ir::Op& op, ir::ValueId id) {
   if (kind == OpKind::rcl || kind == OpKind::rcr) need_carry();
   // A count of 0 keeps all flags, a rotate always keeps some.
   if (!by_constant) {
-    if (insn_->flags_live != 0) restore_flags();
+    if ((insn_->flags_live | insn_->flags_seen) != 0) restore_flags();
   } else {
     need_others(op);
   }
@@ -226,7 +230,7 @@ void Emitter::lower_double_shift(const ir::Op& op, ir::ValueId id) {
     return;
   }
   if (!by_constant) {
-    if (insn_->flags_live != 0) restore_flags();
+    if ((insn_->flags_live | insn_->flags_seen) != 0) restore_flags();
     if (!(loc_[n].kind == Loc::Host && loc_[n].reg == x86::Gp::kIdCx)) load_into(claim(x86::Gp::kIdCx, 8), n);
     else locked_ |= 1u << x86::Gp::kIdCx;
   }
@@ -248,7 +252,8 @@ void Emitter::lower_flag_op(const ir::Op& op, ir::ValueId id) {
   switch (op.info->kind) {
     case OpKind::clear_flags:
       flags_dirty_ = flags_in_host_ = false;
-      if (op.flags_needed != 0) a_.mov(slot(kFlagsImage, 2), 0x0200);
+      recipe_ = {};
+      if (op.flags_wanted() != 0) a_.mov(slot(kFlagsImage, 2), 0x0200);
       break;
     case OpKind::low_flags: {
       save_flags();
@@ -258,6 +263,7 @@ void Emitter::lower_flag_op(const ir::Op& op, ir::ValueId id) {
       break;
     }
     case OpKind::set_low_flags: {
+      save_flags();  // OF stays
       destroy_flags();
       const Gp r = own(op.args[0], 4);
       a_.and_(r, kArithmetic & 0xFF);

@@ -84,6 +84,7 @@ void Emitter::probe(const ir::Mem& mem, unsigned size, bool write, unsigned alig
   a_.ja(stub.entry);
   a_.add(kAddress, x86::ptr(kTlb, x86::rcx, 0, static_cast<i32>(offsetof(TlbTable, addend))));
   a_.bind(stub.back);
+  stub.recipe = recipe_;
   cold_.push_back(stub);
 }
 

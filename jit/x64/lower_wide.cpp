@@ -12,8 +12,10 @@ namespace Inst = x86::Inst;
 // CF and OF as the host has them in EFLAGS, SF, ZF and PF of `low`, AF 0: the flags of a product.
 void Emitter::product_flags(const ir::Op& op, const Gp& low, const Gp& helper) {
   flags_in_host_ = flags_dirty_ = false;
-  if ((op.flags_needed & ~u32{kCF | kOF}) == 0) {
-    if (op.flags_needed != 0) flags_in_host_ = flags_dirty_ = true;
+  recipe_ = {};
+  flag_definitions_++;
+  if ((op.flags_wanted() & ~u32{kCF | kOF}) == 0) {
+    if (op.flags_wanted() != 0) flags_in_host_ = flags_dirty_ = true;
     return;
   }
   a_.seto(helper.r8());
@@ -31,8 +33,8 @@ void Emitter::lower_multiply(const ir::Op& op, ir::ValueId id) {
   const ir::ValueId a = op.args[0], b = op.args[1];
   const unsigned size = op.info->arg_size[0];
   if (op.info->kind == OpKind::imul_low) {
-    if (op.uses == 0 && op.flags_needed == 0) return;
-    const bool flags = (op.flags_needed & ~u32{kCF | kOF}) != 0;
+    if (op.uses == 0 && op.flags_wanted() == 0) return;
+    const bool flags = (op.flags_wanted() & ~u32{kCF | kOF}) != 0;
     const int target = size >= 4 && !flags ? target_of(id) : -1;
     Gp d;
     const asmjit::Operand right = rmi(b, size);
@@ -152,7 +154,7 @@ void Emitter::lower_bit(const ir::Op& op, ir::ValueId id) {
     return set_host(id, r);
   }
   const ir::ValueId index = op.args[1];
-  if (op.uses == 0 && op.flags_needed == 0) return;
+  if (op.uses == 0 && op.flags_wanted() == 0) return;
   need_others(op);
   const bool constant = loc_[index].kind == Loc::Imm;
   const asmjit::Operand n = constant ? asmjit::Operand(asmjit::Imm(loc_[index].imm & (8 * size - 1)))
@@ -184,9 +186,10 @@ void Emitter::lower_bit_scan(const ir::Op& op, ir::ValueId id) {
   const Gp source = reg(op.args[0], size);
   const Gp d = scratch(size);
   flags_dirty_ = false;
+  recipe_ = {};
   a_.emit(op.info->kind == OpKind::bsf ? Inst::kIdBsf : Inst::kIdBsr, d, source);
   flags_in_host_ = false;
-  if (op.flags_needed != 0) {
+  if (op.flags_wanted() != 0) {
     const Gp f = scratch(4);
     a_.setz(f.r8());
     a_.movzx(f, f.r8());

@@ -1,4 +1,4 @@
-#include "machine/disassembler.h"
+#include "cpu/disassembler.h"
 
 #include <capstone/capstone.h>
 #include <fmt/format.h>
