@@ -24,7 +24,7 @@ scripts/build.sh
 
 scripts/fetch-guests.sh
 [ ! -d cache/kernels ] || export CALLGATE_TEST_KERNEL_DIR=$PWD/cache/kernels
-export ASAN_OPTIONS=${ASAN_OPTIONS:-detect_leaks=1:detect_stack_use_after_return=1:strict_init_order=1}
+export ASAN_OPTIONS=${ASAN_OPTIONS:-detect_leaks=1:detect_stack_use_after_return=1:check_initialization_order=1:strict_init_order=1}
 export UBSAN_OPTIONS=${UBSAN_OPTIONS:-print_stacktrace=1}
 results=$CALLGATE_BUILD/results.xml
 rm -f "$results"
