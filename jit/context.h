@@ -50,7 +50,8 @@ struct Site {
   u64 next_rip = 0;
   const Insn* insn = nullptr;
   u32 rest = 0;  ///< instructions from this one to the end of its block
-  u8 size = 0;   ///< of the access
+  u8 size = 0;   ///< of the access, or of its group's bytes
+  bool promoted = false;  ///< it only reads, but its group writes: nothing may be set for it
   RowCounts* counts = nullptr;
   bool flags_in = false, flags_out = false;  ///< its handler looks at, or changes, the arithmetic flags
 };

@@ -10,6 +10,7 @@
 #include "jit/build_block.h"
 #include "jit/jump_caches.h"
 #include "jit/passes/flags_liveness.h"
+#include "jit/passes/probe_groups.h"
 #include "jit/trace.h"
 #include "jit/x64/emitter.h"
 
@@ -144,6 +145,7 @@ u32 Translator::Impl::translate(Cpu& c, const BlockKey& key, const ir::Mode& mod
       const std::string wrong = ir::verify(block);
       VERIFY(wrong.empty(), ("a block breaks the rules of the IR: " + wrong + "\n" + ir::print(block)).c_str());
     }
+    if (options.passes) probe_groups(block);
     if (options.passes) flags_liveness(block);
     else all_flags_live(block);
     const x64::EmitContext context{arena, thunks, host, sites, insns, counts, blocks.next_number(), blocks.next_link(),
@@ -298,13 +300,13 @@ u8* Translator::Impl::access(Cpu& c, u64 linear, u64 number, AccessKind kind) {
   const Site& site = sites[number];
   stats.slow_accesses++;
   if (c.access_context() == AccessContext::Watched) return nullptr;
-  if ((linear & kPageMask) + site.size > kPageSize) return nullptr;
+  if (site.promoted || (linear & kPageMask) + site.size > kPageSize) return nullptr;
   if (c.bits64() && !is_canonical(linear)) return nullptr;
-  const u64 epoch = c.tlb.epoch();
+  const u64 epoch = c.tlb.epoch(), write_epoch = c.tlb.write_epoch();
   const Translation t = c.tlb.fill(c.data_context(), linear, kind);
   fault_found = t.fault;
   // Accessed and dirty bits that the walk set may have changed code, or other translations.
-  if (t.fault || code_changed || c.tlb.epoch() != epoch) return nullptr;
+  if (t.fault || code_changed || c.tlb.epoch() != epoch || c.tlb.write_epoch() != write_epoch) return nullptr;
   return t.host;
 }
 

@@ -183,6 +183,7 @@ void SoftTlb::drop_all() {
 }
 
 void SoftTlb::drop_write_page(u64 linear) {
+  write_epoch_++;
   const u64 slot = TlbTable::slot_of(linear);
   each_table([&](TlbTable& t) {
     if (t.write_tag[slot] == linear) t.write_tag[slot] = TlbTable::empty_tag(slot);
@@ -190,6 +191,7 @@ void SoftTlb::drop_write_page(u64 linear) {
 }
 
 void SoftTlb::drop_write_host(const u8* host) {
+  write_epoch_++;
   const u64 at = static_cast<u64>(reinterpret_cast<std::uintptr_t>(host));
   each_table([&](TlbTable& t) {
     for (u32 i = 0; i < t.count; i++) {
@@ -200,6 +202,7 @@ void SoftTlb::drop_write_host(const u8* host) {
 }
 
 void SoftTlb::drop_all_writes() {
+  write_epoch_++;
   each_table([](TlbTable& t) {
     for (u32 i = 0; i < t.count; i++) t.write_tag[t.list[i]] = TlbTable::empty_tag(t.list[i]);
   });

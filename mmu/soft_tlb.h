@@ -113,6 +113,8 @@ class SoftTlb final : public TranslationCache {
   /// Changes whenever a cached translation was dropped or the address space switched: a caller may keep a read or
   /// execute pointer, and what it derived from it, while the epoch stays.
   u64 epoch() const { return epoch_; }
+  /// Changes whenever a right to write directly was taken away while the translation stayed.
+  u64 write_epoch() const { return write_epoch_; }
 
   /// The table of a context, for emitted code. Changes with set_mode.
   const TlbTable* table(AccessContext context) const { return view_[static_cast<unsigned>(context)]; }
@@ -164,7 +166,7 @@ class SoftTlb final : public TranslationCache {
   TlbTable* view_[kAccessContexts + 1] = {};  ///< the last one, of Watched, stays empty
   PagingMode mode_;
   WalkFault fault_;
-  u64 epoch_ = 0;
+  u64 epoch_ = 0, write_epoch_ = 0;
   u64 uses_ = 0;
   u64 local_page_ = ~u64{0};
   BusTarget* local_ = nullptr;

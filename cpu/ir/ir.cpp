@@ -2,6 +2,15 @@
 
 namespace callgate::ir {
 
+bool may_leave(const Op& op) {
+  using enum Opcode;
+  switch (op.opcode) {
+    case Load: case Modify: case Store: return op.group == 0 || op.probes;
+    case CheckAligned: case LeaveIf: case Resolve: return true;
+    default: return false;
+  }
+}
+
 ValueId Emitter::add(Op op, std::initializer_list<ValueId> args) {
   unsigned n = 0;
   for (const ValueId a : args) op.args[n++] = a;

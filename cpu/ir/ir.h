@@ -69,6 +69,8 @@ struct Op {
   u64 imm = 0;
   const OpInfo* info = nullptr;
   // What the passes found out.
+  u8 group = 0;         ///< memory ops: the group that shares a probe; 0: it probes for itself
+  bool probes = false;  ///< it is the one that probes for its group
   u16 uses = 0;         ///< of the value made
   u32 flags_needed = 0; ///< Compute: the arithmetic flags that an instruction reads before they are written again
   u32 flags_seen = 0;   ///< Compute: those that are only seen if somebody leaves in the middle of the block
@@ -86,6 +88,17 @@ struct BlockInsn {
   u32 flags_seen = 0;        ///< after it: what is seen by whoever leaves, before it is written again
   bool may_leave = false;    ///< may leave in the middle: then all flags before it are read
 };
+
+/// Memory accesses that share a probe.
+struct ProbeGroup {
+  i32 low = 0;      ///< of the lowest byte, from the first access's address
+  u32 span = 0;     ///< bytes from the lowest to the highest
+  bool write = false;
+};
+constexpr unsigned kMostGroups = 4;
+
+/// The op may leave the block before its instruction has committed anything.
+bool may_leave(const Op& op);
 
 /// What a translation depends on besides the code's bytes: part of a block's key.
 struct Mode {
@@ -105,6 +118,7 @@ struct Block {
   std::vector<BlockInsn> insns;
   std::vector<Op> ops;
   std::vector<Mem> mems;
+  std::vector<ProbeGroup> groups;  ///< number n is groups[n - 1]
 
   u64 next_rip() const {
     const BlockInsn& last = insns.back();
@@ -114,6 +128,7 @@ struct Block {
     insns.clear();
     ops.clear();
     mems.clear();
+    groups.clear();
   }
 };
 

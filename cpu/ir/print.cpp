@@ -51,6 +51,7 @@ std::string print(const Block& block) {
           break;
         default: break;
       }
+      if (op.group != 0) s += fmt::format(" group {}{}", op.group, op.probes ? " probes" : "");
       for (const ValueId a : op.args)
         if (a != kNoValue) s += fmt::format(" v{}", a);
       if (op.opcode == Opcode::Compute && op.info->flags) s += fmt::format(" flags {:#x}", op.flags_needed);

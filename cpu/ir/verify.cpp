@@ -7,10 +7,6 @@ namespace callgate::ir {
 
 namespace {
 
-bool may_leave(Opcode o) {
-  using enum Opcode;
-  return o == Load || o == Modify || o == Store || o == CheckAligned || o == LeaveIf || o == Resolve;
-}
 bool commits(Opcode o) {
   using enum Opcode;
   return o == WriteGpr || o == WriteVec || o == Update || o == SetDirection || o == Jump;
@@ -66,7 +62,7 @@ class Verifier {
       if (op.opcode == Opcode::Compute)
         for (unsigned a = 0; a < op.info->args; a++)
           if (block_.ops[op.args[a]].size != op.info->arg_size[a]) return wrong("an operand of another size than the operation's");
-      if (may_leave(op.opcode) && committed) return wrong("it may leave after something was committed");
+      if (may_leave(op) && committed) return wrong("it may leave after something was committed");
       if (op.opcode == Opcode::Store) committed = true;
       committed |= commits(op.opcode);
       if (op.opcode == Opcode::Modify) modifying = true;

@@ -51,8 +51,10 @@ bool Emitter::destroys_flags(const ir::BlockInsn& insn) const {
     const ir::Op& op = block_.ops[n];
     using enum ir::Opcode;
     switch (op.opcode) {
-      case Load: case Modify: case Store: case CheckAligned: case LeaveIf: case Resolve: case SetDirection:
-        return true;
+      case Load: case Modify: case Store:
+        if (ir::may_leave(op)) return true;
+        break;
+      case CheckAligned: case LeaveIf: case Resolve: case SetDirection: return true;
       case Compute:
         // Operations on flags look at the old ones themselves (flags.cpp); of the others some destroy them.
         if (!op.info->flags && op.info->kind != ir::OpKind::not_ && op.info->kind != ir::OpKind::bswap &&
@@ -189,8 +191,15 @@ void Emitter::emit_cold_stubs() {
     a_.bind(stub.entry);
     save_by(stub.recipe);
     if (stub.address.isValid()) a_.mov(x86::rax, stub.address);
+    if (stub.group != 0) a_.mov(group_addend(stub.group), x86::rax);
     a_.mov(x86::ecx, stub.site);
     a_.call(reinterpret_cast<u64>(stub.thunk));
+    if (stub.group != 0) {  // the addend; rax is the guest's address again
+      a_.mov(x86::rdx, x86::rax);
+      a_.mov(x86::rax, group_addend(stub.group));
+      a_.sub(x86::rdx, x86::rax);
+      a_.mov(group_addend(stub.group), x86::rdx);
+    }
     a_.jmp(stub.back);
   }
   for (const PendingBail& bail : bails_) {

@@ -93,6 +93,7 @@ class Emitter {
     u32 site;
     const u8* thunk;
     FlagRecipe recipe{};
+    u8 group = 0;  ///< where the addend is to be kept
     Gp address{};  ///< what the thunk wants in rax, when it isn't there yet
   };
 
@@ -162,7 +163,10 @@ class Emitter {
 
   // --- lower_memory.cpp
   void effective_address(const ir::Mem& mem, const Gp& into, bool with_segment);
-  void probe(const ir::Mem& mem, unsigned size, bool write, unsigned alignment = 1);
+  /// The host address of a memory op's operand to rax.
+  void probe(const ir::Op& op, unsigned alignment = 1);
+  void probed_address(const ir::Op& op);
+  Mem group_addend(unsigned group) const;
   void lower_load(const ir::Op& op, ir::ValueId id, bool write);
   void lower_store(const ir::Op& op);
   void lower_update(const ir::Op& op);

@@ -53,7 +53,9 @@ void Emitter::flags_defined(const ir::Op& op, const FlagRecipe& recipe) {
   flags_in_host_ = true;
   flags_dirty_ = (op.flags_wanted() | others) != 0;
   recipe_ = {};
-  if (flags_dirty_ && others == 0 && recipe.kind != FlagRecipe::None) {
+  // Undoing an addition for a reader costs more than saving.
+  const bool worth = recipe.kind == FlagRecipe::Compare || (recipe.kind == FlagRecipe::Undo && op.flags_needed == 0);
+  if (flags_dirty_ && others == 0 && worth) {
     recipe_ = recipe;
     flags_dirty_ = false;
   }

@@ -60,8 +60,20 @@ void Emitter::effective_address(const ir::Mem& mem, const Gp& into, bool with_se
 
 // The address's page in the TLB's arrays, side by side: a tag xor the address is the offset in the page on a hit, so that
 // one compare finds misses and page crossings. Behind it rax is the host address.
-void Emitter::probe(const ir::Mem& mem, unsigned size, bool write, unsigned alignment) {
+void Emitter::probe(const ir::Op& op, unsigned alignment) {
+  const ir::Mem& mem = block_.mems[op.mem];
   VERIFY(!(locked_ & 1), "the address register is in use");
+  if (op.group != 0 && !op.probes) {
+    const auto in_memory = [](unsigned guest) { return guest != kGprZero && !is_pinned(guest); };
+    spill(in_memory(mem.base) || in_memory(mem.index) ? 3 : 1);
+    probed_address(op);
+    if (alignment > 1) {
+      destroy_flags();
+      a_.test(x86::al, alignment - 1);
+      a_.jnz(bail_label());
+    }
+    return;
+  }
   // A moved operand's distance is looked at before its register is given up.
   if (mem.moved == ir::kNoValue) spill(7);
   else spill(1);
@@ -72,6 +84,11 @@ void Emitter::probe(const ir::Mem& mem, unsigned size, bool write, unsigned alig
     a_.test(x86::al, alignment - 1);
     a_.jnz(bail_label());
   }
+  const ir::ProbeGroup* group = op.group != 0 ? &block_.groups[op.group - 1u] : nullptr;
+  const bool own_write = op.opcode != ir::Opcode::Load;
+  const bool write = group != nullptr ? group->write : own_write;
+  const unsigned size = group != nullptr ? group->span : op.size;
+  if (group != nullptr && group->low != 0) a_.add(kAddress, group->low);
   const auto tag = static_cast<i32>(write ? offsetof(TlbTable, write_tag) : offsetof(TlbTable, read_tag));
   a_.mov(x86::ecx, x86::eax);
   a_.shr(x86::ecx, kPageShift - 3);
@@ -81,15 +98,45 @@ void Emitter::probe(const ir::Mem& mem, unsigned size, bool write, unsigned alig
   a_.cmp(x86::rdx, static_cast<i32>(kPageSize - size));
   ColdStub stub{a_.newLabel(), a_.newLabel(), add_site(*insn_, size),
                 write ? context_.thunks.slow_write : context_.thunks.slow_read};
-  a_.ja(stub.entry);
-  a_.add(kAddress, x86::ptr(kTlb, x86::rcx, 0, static_cast<i32>(offsetof(TlbTable, addend))));
-  a_.bind(stub.back);
+  context_.sites[stub.site].promoted = write != own_write;
   stub.recipe = recipe_;
+  stub.group = op.group;
+  a_.ja(stub.entry);
+  const Mem addend = x86::ptr(kTlb, x86::rcx, 0, static_cast<i32>(offsetof(TlbTable, addend)));
+  if (group == nullptr) {
+    a_.add(kAddress, addend);
+    a_.bind(stub.back);
+  } else {
+    a_.mov(x86::rdx, addend);
+    a_.mov(group_addend(op.group), x86::rdx);
+    a_.bind(stub.back);  // rdx: the addend
+    if (group->low != 0) a_.lea(kAddress, x86::ptr(kAddress, x86::rdx, 0, -group->low));
+    else a_.add(kAddress, x86::rdx);
+  }
   cold_.push_back(stub);
 }
 
+// The operand of an access whose page another one has probed: no EFLAGS are touched.
+void Emitter::probed_address(const ir::Op& op) {
+  const ir::Mem& mem = block_.mems[op.mem];
+  a_.mov(kAddress, group_addend(op.group));
+  const i32 disp = static_cast<i32>(mem.disp);
+  VERIFY(disp == mem.disp, "a group's displacement of more than 32 bits");
+  const auto in_register = [&](unsigned guest) {
+    if (is_pinned(guest)) return gp(kHostOf[guest], 8);
+    a_.mov(x86::rcx, home(guest));
+    return Gp(x86::rcx);
+  };
+  if (mem.base != kGprZero) a_.lea(kAddress, x86::ptr(kAddress, in_register(mem.base), 0, mem.index == kGprZero ? disp : 0));
+  if (mem.index != kGprZero) a_.lea(kAddress, x86::ptr(kAddress, in_register(mem.index), mem.scale, disp));
+  if (mem.base == kGprZero && mem.index == kGprZero) a_.lea(kAddress, x86::ptr(kAddress, disp));
+}
+
+// Groups keep their addends in the frame of emitted code (thunks.cpp).
+Mem Emitter::group_addend(unsigned group) const { return x86::ptr(x86::rsp, static_cast<i32>(8 * (group - 1)), 8); }
+
 void Emitter::lower_load(const ir::Op& op, ir::ValueId id, bool write) {
-  probe(block_.mems[op.mem], op.size, write);
+  probe(op);
   modifying_ = write;
   if (write) {
     busy_ |= 1;
@@ -112,13 +159,12 @@ void Emitter::lower_load(const ir::Op& op, ir::ValueId id, bool write) {
 
 void Emitter::lower_store(const ir::Op& op) {
   const ir::ValueId v = op.args[0];
-  const ir::Mem& mem = block_.mems[op.mem];
   if (loc_[v].kind == Loc::Cond) {  // SETcc: before the probe destroys the flags
     const Gp r = own(v, 4);
     if (live(v)) set_host(v, r);
     locked_ = 0;
   }
-  probe(mem, op.size, true);
+  probe(op);
   locked_ |= 1;
   const Mem to = x86::ptr(kAddress, 0, op.size);
   if (loc_[v].kind == Loc::Imm) {

@@ -24,7 +24,7 @@ asmjit::Operand Emitter::vector_operand(const VectorOperand& o, const VectorForm
     case VectorOperand::Vector: return x86::xmm(o.reg);
     case VectorOperand::Gpr: return is_pinned(o.reg) ? asmjit::Operand(gp(kHostOf[o.reg], o.size)) : asmjit::Operand(home(o.reg, o.size));
     case VectorOperand::Memory:
-      probe(block_.mems[o.mem], o.size, false, form.alignment);
+      probe(block_.ops[o.op], form.alignment);
       return x86::ptr(kAddress, 0, o.size);
     default: VERIFY(false, "a vector instruction with an operand of no kind");
   }
@@ -35,7 +35,7 @@ void Emitter::emit_vector(const VectorForm& f) {
   switch (f.kind) {
     case VectorForm::Move: return emit_vector_move(f);
     case VectorForm::StoreHigh:
-      probe(block_.mems[f.destination.mem], 8, true);
+      probe(block_.ops[f.destination.op]);
       a_.movhps(x86::ptr(kAddress, 0, 8), x86::xmm(f.source.reg));
       return;
     default: break;
@@ -78,7 +78,7 @@ void Emitter::emit_vector(const VectorForm& f) {
 void Emitter::emit_vector_move(const VectorForm& f) {
   const VectorOperand &d = f.destination, &s = f.source;
   if (d.kind == VectorOperand::Memory) {
-    probe(block_.mems[d.mem], d.size, true, f.alignment);
+    probe(block_.ops[d.op], f.alignment);
     const Mem to = x86::ptr(kAddress, 0, d.size);
     const auto from = x86::xmm(s.reg);
     if (d.size == 16) a_.movups(to, from);

@@ -1,6 +1,7 @@
 #include "jit/x64/thunks.h"
 
 #include "base/verify.h"
+#include "cpu/ir/ir.h"
 #include "jit/x64/registers.h"
 
 namespace callgate::jit::x64 {
@@ -8,6 +9,11 @@ namespace callgate::jit::x64 {
 namespace {
 
 constexpr unsigned kSavedByCallee[] = {3, 5, 12, 13, 14, 15};  // rbx, rbp, r12 to r15
+
+/// The frame of emitted code: the addends of probe groups. With the return address and the registers above it the stack
+/// is aligned to 16.
+constexpr i32 kFrame = 8 * ir::kMostGroups + 8;
+static_assert((kFrame + 8 * (std::size(kSavedByCallee) + 1)) % 16 == 0);
 
 class ThunkEmitter {
  public:
@@ -57,7 +63,7 @@ Thunks emit_thunks(CodeArena& arena, const Callbacks& callbacks) {
   // enter(rdi: slots, rsi: code). Behind it the stack is aligned to 16 in emitted code.
   t.enter = reinterpret_cast<Exit (*)(EngineSlots*, const void*)>(const_cast<u8*>(e.here()));
   for (const unsigned r : kSavedByCallee) a.push(x86::gpq(r));
-  a.sub(x86::rsp, 8);
+  a.sub(x86::rsp, kFrame);
   a.lea(kState, x86::ptr(x86::rdi, sizeof(EngineSlots)));
   a.mov(x86::rax, x86::rsi);
   a.mov(kTlb, slot(kTlbView));
@@ -157,7 +163,7 @@ Thunks emit_thunks(CodeArena& arena, const Callbacks& callbacks) {
   }
   a.bind(leave);
   if_vectors(store_vectors);
-  a.add(x86::rsp, 8);
+  a.add(x86::rsp, kFrame);
   for (unsigned n = std::size(kSavedByCallee); n-- > 0;) a.pop(x86::gpq(kSavedByCallee[n]));
   a.ret();
   e.finish();

@@ -15,7 +15,7 @@ VectorOperand source_of(const ir::Block& block, ir::ValueId v) {
   using enum ir::Opcode;
   switch (op.opcode) {
     case ReadVec: return {VectorOperand::Vector, op.reg, op.size, 0, 0};
-    case Load: return {VectorOperand::Memory, 0, op.size, op.mem, 0};
+    case Load: return {VectorOperand::Memory, 0, op.size, v, 0};
     case Constant: return {VectorOperand::Immediate, 0, op.size, 0, op.imm};
     case ReadGpr:
       if (op.high || op.size < 4) return {};
@@ -106,7 +106,9 @@ VectorForm vector_form(const ir::Block& block, const ir::BlockInsn& insn) {
       if (last.high || last.size < 4) return {};
       f.destination = {VectorOperand::Gpr, last.reg, last.size, 0, 0};
       break;
-    case ir::Opcode::Store: f.destination = {VectorOperand::Memory, 0, last.size, last.mem, 0}; break;
+    case ir::Opcode::Store:
+      f.destination = {VectorOperand::Memory, 0, last.size, insn.first + insn.count - 1, 0};
+      break;
     case ir::Opcode::Compute:
       if (last.info != kRelationFlags) return {};
       f.flags_op = insn.first + insn.count - 1;

@@ -12,7 +12,7 @@ struct VectorOperand {
   enum Kind : u8 { None, Vector, Gpr, Memory, Immediate } kind = None;
   u8 reg = 0;
   u8 size = 0;  ///< bytes
-  u16 mem = 0;  ///< index into Block::mems
+  u32 op = 0;   ///< Memory: the op that accesses it
   u64 imm = 0;
 };
 
