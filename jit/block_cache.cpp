@@ -73,7 +73,7 @@ void BlockCache::disconnect(TranslatedBlock& block) {
 
 bool BlockCache::written(u32 frame) {
   const auto it = frames_.find(frame);
-  return it != frames_.end() && (it->second.blocks.empty() || ++it->second.writes >= kWritesUntilRelease);
+  return it != frames_.end() && ++it->second.writes >= kWritesUntilRelease;
 }
 
 void BlockCache::clear() {
