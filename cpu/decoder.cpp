@@ -343,6 +343,7 @@ DecodeStatus decode(std::span<const u8> bytes, CodeSize size, Insn& out) {
   else if (e->imm2 == ImmKind::Word) out.imm2 = static_cast<u16>(r.value(2));
 
   if (r.overrun() || r.position() > kMaxInsnLength) return ran_out();
+  if (e->register_in_immediate && size != CodeSize::Bits64) out.imm &= ~u64{0x80};  // there are eight
   if (p.lock && !((row.attributes & kLock) && out.is_memory))
     return invalid(out, raise_not_lockable, map, opcode, modrm, r.position());
   if (p.before_vex) return invalid(out, raise_vex_prefixed, map, opcode, modrm, r.position());

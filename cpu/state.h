@@ -68,6 +68,10 @@ union alignas(16) V128 {
   u16 w[8];
   u8 b[16];
 };
+/// 256 bits. (Not aligned to 32 bytes: nothing wants that.)
+struct V256 {
+  V128 lo, hi;
+};
 /// A vector register: YMM's 256 bits; SSE sees the low half.
 struct VectorRegister {
   V128 lo{}, hi{};

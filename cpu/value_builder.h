@@ -66,9 +66,10 @@ inline void require_aligned(Cpu& c, SegReg seg, u64 offset, unsigned alignment, 
     raise(Vector::GP, 0, "a memory operand at {0:#x} that must be aligned to {1} bytes", linear, alignment);
 }
 
-template <FixedString Operands, unsigned W, bool Memory>
-class ValueBuilder : public OperandTypes<Operands, W, Memory> {
-  using Types = OperandTypes<Operands, W, Memory>;
+/// `Vex`: what a write leaves of a vector register is 0; for a scalar, the separate source's up to 128 bits.
+template <FixedString Operands, unsigned W, bool Memory, bool Vex = false>
+class ValueBuilder : public OperandTypes<Operands, W, Memory, Vex> {
+  using Types = OperandTypes<Operands, W, Memory, Vex>;
 
  public:
   using typename Types::Word;
@@ -76,6 +77,8 @@ class ValueBuilder : public OperandTypes<Operands, W, Memory> {
   using Type = typename Types::template Type<N>;
   template <unsigned N>
   static constexpr OperandSpec spec = Types::template spec<N>;
+  template <unsigned N>
+  static constexpr OperandSpec written = Types::template written<N>;
   template <unsigned N>
   static constexpr bool in_memory = Types::template in_memory<N>;
 
@@ -90,6 +93,11 @@ class ValueBuilder : public OperandTypes<Operands, W, Memory> {
   template <unsigned N>
   Val<Type<N>> read(OperandTag<N>) {
     return {get<N>()};
+  }
+  /// What the destination holds where `dst` reads a separate source (the third source of FMA).
+  auto read_destination() {
+    using T = typename UintOf<operand_bytes(written<0>, W)>::type;
+    return Val<T>{load_as<T>(&c.s.vec[i.reg])};
   }
   /// The operand's value, for an operand that will be written: raises now what the write would raise.
   template <unsigned N>
@@ -109,7 +117,7 @@ class ValueBuilder : public OperandTypes<Operands, W, Memory> {
   /// Writes the operand. A 32-bit register write clears the upper half; xmm and mm lanes beyond the size are kept.
   template <unsigned N, class T>
   void write(OperandTag<N>, Val<T> value) {
-    static_assert(std::is_same_v<T, Type<N>>, "the value has another size than the operand");
+    static_assert(sizeof(T) == operand_bytes(written<N>, W), "the value has another size than the operand");
     put<N>(value.v);
   }
   /// The effective address of the memory operand (LEA), cut to the address size.
@@ -121,6 +129,11 @@ class ValueBuilder : public OperandTypes<Operands, W, Memory> {
   void probe(OperandTag<N>) {
     c.probe_read(seg(), address<N>(), sizeof(Type<N>));
   }
+  /// Raises what writing the memory operand would raise.
+  template <unsigned N>
+  void probe_write(OperandTag<N>) {
+    c.probe_write(seg(), address<N>(), sizeof(Type<N>));
+  }
   /// Stores the bytes of a value whose mask byte has its top bit set at DS:rDI (MASKMOVQ); the others are not accessed.
   template <class V>
   void masked_store(Val<V> value, Val<V> mask) {
@@ -130,6 +143,23 @@ class ValueBuilder : public OperandTypes<Operands, W, Memory> {
       if (selected(n)) c.probe_write(seg(), at + n, 1);
     for (unsigned n = 0; n < sizeof(V); n++)
       if (selected(n)) c.template store<u8>(seg(), at + n, load_as<u8>(reinterpret_cast<const u8*>(&value.v) + n));
+  }
+  /// The lanes of the memory operand whose mask lane has its top bit set; the others are 0 and not accessed.
+  template <class Lane, class V>
+  Val<V> load_lanes(Val<V> mask) {
+    V r{};
+    for (unsigned n = 0; n < sizeof(V) / sizeof(Lane); n++)
+      if (lane_selected<Lane>(mask, n))
+        store_as(reinterpret_cast<u8*>(&r) + n * sizeof(Lane), c.template load<Lane>(seg(), ea_ + n * sizeof(Lane)));
+    return {r};
+  }
+  /// Stores such lanes to the memory operand, when all of them may be.
+  template <class Lane, class V>
+  void store_lanes(Val<V> value, Val<V> mask) {
+    for (unsigned n = 0; n < sizeof(V) / sizeof(Lane); n++)
+      if (lane_selected<Lane>(mask, n)) c.probe_write(seg(), ea_ + n * sizeof(Lane), sizeof(Lane));
+    for (unsigned n = 0; n < sizeof(V) / sizeof(Lane); n++)
+      if (lane_selected<Lane>(mask, n)) c.template store<Lane>(seg(), ea_ + n * sizeof(Lane), lane<Lane>(value, n));
   }
   /// The register number of r/m, or of the register in the opcode: known when the instruction is decoded.
   unsigned rm() const { return i.rm; }
@@ -276,6 +306,15 @@ class ValueBuilder : public OperandTypes<Operands, W, Memory> {
 
   u64 counter() const { return c.s.gpr[RCX] & low_mask(8u * i.asize); }
 
+  template <class Lane, class V>
+  static Lane lane(const Val<V>& v, unsigned n) {
+    return load_as<Lane>(reinterpret_cast<const u8*>(&v.v) + n * sizeof(Lane));
+  }
+  template <class Lane, class V>
+  static bool lane_selected(const Val<V>& mask, unsigned n) {
+    return lane<Lane>(mask, n) >> (8 * sizeof(Lane) - 1) & 1;
+  }
+
   template <unsigned N>
   u64 address() const {
     return spec<N>.kind == 'O' ? i.imm : ea_;
@@ -303,11 +342,13 @@ class ValueBuilder : public OperandTypes<Operands, W, Memory> {
     } else if constexpr (s.kind == '1') {
       return T{1};
     } else if constexpr (s.kind == 'V' || s.kind == 'H') {
-      return lane<T>(c.s.vec[s.kind == 'V' ? i.reg : i.vvvv].lo);
+      return load_as<T>(&c.s.vec[s.kind == 'V' ? i.reg : i.vvvv]);
     } else if constexpr (s.kind == 'W' || s.kind == 'U') {
-      return lane<T>(c.s.vec[i.rm].lo);
+      return load_as<T>(&c.s.vec[i.rm]);
+    } else if constexpr (s.kind == 'L') {
+      return load_as<T>(&c.s.vec[i.imm >> 4 & 15]);
     } else if constexpr (s.kind == 'X') {
-      return lane<T>(c.s.vec[s.fixed].lo);
+      return load_as<T>(&c.s.vec[s.fixed]);
     } else if constexpr (s.kind == 'P') {
       return static_cast<T>(c.s.x87.r[i.reg & 7].significand);
     } else if constexpr (s.kind == 'Q' || s.kind == 'N') {
@@ -319,8 +360,8 @@ class ValueBuilder : public OperandTypes<Operands, W, Memory> {
 
   template <unsigned N, class T>
   void put(T value) {
-    constexpr OperandSpec s = spec<N>;
-    if constexpr (in_memory<N>) {
+    constexpr OperandSpec s = written<N>;
+    if constexpr (Types::is_memory_kind(s.kind)) {
       if constexpr (s.size == 'a') require_aligned(c, seg(), address<N>(), sizeof(T), Access::Write);
       if (host_ != nullptr) store_as<T>(host_, value);
       else c.template store<T>(seg(), address<N>(), value);
@@ -335,11 +376,11 @@ class ValueBuilder : public OperandTypes<Operands, W, Memory> {
     } else if constexpr (s.kind == 'F') {
       c.set_gpr<T>(s.fixed, value);
     } else if constexpr (s.kind == 'V' || s.kind == 'H') {
-      store_as<T>(&c.s.vec[s.kind == 'V' ? i.reg : i.vvvv].lo, value);
+      put_vector(c.s.vec[s.kind == 'V' ? i.reg : i.vvvv], value);
     } else if constexpr (s.kind == 'W' || s.kind == 'U') {
-      store_as<T>(&c.s.vec[i.rm].lo, value);
+      put_vector(c.s.vec[i.rm], value);
     } else if constexpr (s.kind == 'X') {
-      store_as<T>(&c.s.vec[s.fixed].lo, value);
+      put_vector(c.s.vec[s.fixed], value);
     } else if constexpr (s.kind == 'P') {
       put_mm(i.reg & 7, value);
     } else if constexpr (s.kind == 'Q' || s.kind == 'N') {
@@ -353,8 +394,15 @@ class ValueBuilder : public OperandTypes<Operands, W, Memory> {
   void put_mm(unsigned reg, u64 value) { c.s.x87.r[reg] = {value, 0xFFFF}; }
 
   template <class T>
-  static T lane(const V128& v) {
-    return load_as<T>(&v);
+  void put_vector(VectorRegister& to, T value) {
+    if constexpr (Vex && sizeof(T) < sizeof(VectorRegister)) {
+      VectorRegister all;
+      if constexpr (Types::has_separate_source && sizeof(T) < sizeof(V128)) all.lo = c.s.vec[i.vvvv].lo;
+      store_as<T>(&all, value);
+      to = all;
+    } else {
+      store_as<T>(&to, value);
+    }
   }
 
   u64 ea_;
@@ -366,7 +414,7 @@ class ValueBuilder : public OperandTypes<Operands, W, Memory> {
 template <class Semantic, FixedString Operands, u32 Attributes, unsigned W, bool Memory>
 void execute(Cpu& c, const Insn& i) {
   check_attributes<Attributes>(c, i);
-  ValueBuilder<Operands, W, Memory> b(c, i);
+  ValueBuilder<Operands, W, Memory, (Attributes & kAvx) != 0> b(c, i);
   Semantic{}(b);
   if constexpr (Attributes & kMmx) enter_mmx(c);
 }

@@ -53,7 +53,7 @@ constexpr u64 kXstateX87 = kXcr0X87, kXstateSse = kXcr0Sse, kXstateAvx = kXcr0Av
 constexpr unsigned kHeaderOffset = 512;
 /// The upper halves of the YMM registers: CPUID leaf 0Dh, sub-leaf 2. In the compacted format too, as there is no component
 /// between the header and them.
-constexpr unsigned kAvxOffset = 576;
+constexpr unsigned kAvxOffset = kXsaveAvxOffset;
 
 /// XMM8 to XMM15 exist in 64-bit mode only: elsewhere they are neither saved nor loaded.
 unsigned vector_registers(const Cpu& c) { return c.bits64() ? 16 : 8; }
@@ -238,11 +238,12 @@ void xrstor(Cpu& c, const Insn& i) {
     Header header;
     V128 upper[16];
   } area{};
-  const unsigned size = kHeaderOffset + sizeof(Header) + (requested & kXstateAvx ? sizeof area.upper : 0);
-  c.load_bytes(seg, at, &area, size);
+  c.load_bytes(seg, at, &area, kAvxOffset);
   const Header& h = area.header;
   check_header(c, h);
   const bool standard = !(h.xcomp_bv & kCompacted);
+  if (requested & kXstateAvx & (standard ? ~u64{0} : h.xstate_bv))  // from the compacted format only what is there
+    c.load_bytes(seg, at + kAvxOffset, area.upper, sizeof area.upper);
   const bool load_mxcsr = standard ? requested & (kXstateSse | kXstateAvx) : requested & h.xstate_bv & kXstateSse;
   if (load_mxcsr) check_mxcsr(area.legacy.mxcsr);
 

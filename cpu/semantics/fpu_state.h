@@ -4,6 +4,13 @@
 
 #include "cpu/cpu.h"
 
+namespace callgate {
+
+/// Where the upper halves of the YMM registers lie in XSAVE's area, and its size without and with them. CPUID leaf 0Dh.
+constexpr unsigned kXsaveAvxOffset = 576, kXsaveAvxSize = 256;
+
+}  // namespace callgate
+
 namespace callgate::helpers {
 
 void emms(Cpu& c, const Insn& i);

@@ -280,6 +280,24 @@ TEST_CASE("XSAVE is unknown without CR4.OSXSAVE and not available with CR0.TS") 
   }
 }
 
+TEST_CASE("AVX's component lies behind the header, and XRSTOR brings it back from both formats") {
+  Machine m;
+  m.cpu.s.xcr0 = 7;
+  m.cpu.s.gpr[RAX] = 7;
+  for (unsigned n = 0; n < 16; n++) m.cpu.s.vec[n].hi.q[0] = 100 + n;
+  for (unsigned n = 0; n < 8; n++) m.write<u64>(kArea + kHeader + 8 * n, 0);
+  const VectorRegister before = m.cpu.s.vec[9];
+  SUBCASE("XSAVE") { m.run({0x0F, 0xAE, 0x27}); }
+  SUBCASE("XSAVEC") { m.run({0x0F, 0xC7, 0x27}); }
+  CHECK(m.saved<u64>(kHeader) == 7);
+  CHECK(m.saved<u64>(576 + 16 * 9) == 109);
+  for (VectorRegister& v : m.cpu.s.vec) v = {};
+  m.run({0x0F, 0xAE, 0x2F});
+  CHECK(m.handling() == -1);
+  CHECK(m.cpu.s.vec[9].lo.q[1] == before.lo.q[1]);
+  CHECK(m.cpu.s.vec[9].hi.q[0] == 109);
+}
+
 TEST_CASE("EMMS empties the registers, every other MMX instruction fills them") {
   Machine m;
   m.run({0x0F, 0x77});

@@ -25,12 +25,9 @@ inline bool host_has(std::string_view feature) {
       {"sse4_2", 1, kEcx, 20}, {"movbe", 1, kEcx, 22},    {"popcnt", 1, kEcx, 23}, {"aes", 1, kEcx, 25},
       {"rdrand", 1, kEcx, 30}, {"bmi1", 7, kEbx, 3},      {"rdseed", 7, kEbx, 18}, {"adx", 7, kEbx, 19},
       {"sha_ni", 7, kEbx, 29}, {"bmi2", 7, kEbx, 8},       {"avx", 1, kEcx, 28},    {"avx2", 7, kEbx, 5},
+      {"vaes", 7, kEcx, 9},     {"vpclmulqdq", 7, kEcx, 10},
       {"fma", 1, kEcx, 12},    {"f16c", 1, kEcx, 29},
   };
-  if (feature == "xsaveopt" || feature == "xsavec") {
-    u32 r[4] = {};
-    return __get_cpuid_count(0xD, 1, &r[0], &r[1], &r[2], &r[3]) && (r[0] >> (feature == "xsavec") & 1);
-  }
   if (feature == "abm") {
     // CPUID may hide LZCNT behind a hypervisor; without it the instruction is BSR, which gives 0 here.
     u32 zeros;

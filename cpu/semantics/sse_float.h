@@ -64,10 +64,16 @@ CG_FLOAT_UNARY(rsqrtps, reciprocal_sqrt_f32)
 CG_FLOAT_UNARY(rsqrtss, reciprocal_sqrt_f32)
 #undef CG_FLOAT_UNARY
 
-#define CG_FLOAT_COMPARE(NAME, OPERATION)                                                            \
-  template <class B>                                                                                 \
-  void NAME(B& b) {                                                                                  \
-    b.write(dst, b.op(vec::OPERATION, b.read(dst), b.read(src), b.op(vec::sse_predicate, b.read(src2)))); \
+// AVX has five bits of predicate, SSE three.
+template <class B>
+auto predicate(B& b) {
+  if constexpr (B::is_vex) return b.op(vec::avx_predicate, b.read(src2));
+  else return b.op(vec::sse_predicate, b.read(src2));
+}
+#define CG_FLOAT_COMPARE(NAME, OPERATION)                                                \
+  template <class B>                                                                     \
+  void NAME(B& b) {                                                                      \
+    b.write(dst, b.op(vec::OPERATION, b.read(dst), b.read(src), predicate(b)));          \
   }
 CG_FLOAT_COMPARE(cmpps, compare_f32)
 CG_FLOAT_COMPARE(cmpss, compare_f32)

@@ -4,6 +4,7 @@
 #include <string_view>
 
 #include "cpu/model.h"
+#include "cpu/semantics/fpu_state.h"
 #include "cpu/system/msr.h"
 #include "mmu/page_walk.h"
 
@@ -48,6 +49,7 @@ constexpr Feature kFeatures[] = {
     {"pni", 1, kEcx, 0},  // SSE3: Prescott's new instructions
     {"pclmulqdq", 1, kEcx, 1},
     {"ssse3", 1, kEcx, 9},
+    {"fma", 1, kEcx, 12},
     {"cx16", 1, kEcx, 13},
     {"pcid", 1, kEcx, 17},
     {"sse4_1", 1, kEcx, 19},
@@ -58,11 +60,14 @@ constexpr Feature kFeatures[] = {
     {"tsc_deadline_timer", 1, kEcx, 24},
     {"aes", 1, kEcx, 25},
     {"xsave", 1, kEcx, 26},
+    {"avx", 1, kEcx, 28},
+    {"f16c", 1, kEcx, 29},
     {"rdrand", 1, kEcx, 30},
     {"arat", 6, kEax, 2},
     {"fsgsbase", 7, kEbx, 0},
     {"tsc_adjust", 7, kEbx, 1},
     {"bmi1", 7, kEbx, 3},
+    {"avx2", 7, kEbx, 5},
     {"smep", 7, kEbx, 7},
     {"bmi2", 7, kEbx, 8},
     {"erms", 7, kEbx, 9},
@@ -73,6 +78,8 @@ constexpr Feature kFeatures[] = {
     {"smap", 7, kEbx, 20},
     {"sha_ni", 7, kEbx, 29},
     {"umip", 7, kEcx, 2},
+    {"vaes", 7, kEcx, 9},
+    {"vpclmulqdq", 7, kEcx, 10},
     {"fsrm", 7, kEdx, 4},
     {"arch_capabilities", 7, kEdx, 29},
     {"xsaveopt", 0xD, kEax, 0, 1},
@@ -167,21 +174,28 @@ CpuidLeaf topology(const CpuModel& model, unsigned index, u32 subleaf) {
   return r;
 }
 
-CpuidLeaf extended_state(const CpuModel& model, u32 subleaf) {
-  constexpr u32 kLegacyAndHeader = 512 + 64;  // x87 and SSE live in the legacy region
+/// x87 and SSE live in the legacy region; the upper halves of the YMM registers come after the header, in both formats.
+CpuidLeaf extended_state(const CpuModel& model, u32 subleaf, u64 xcr0) {
+  const auto size = [](u64 components) { return kXsaveAvxOffset + (components & kXcr0Avx ? kXsaveAvxSize : 0); };
   CpuidLeaf r;
-  if (subleaf == 1) r.ebx = kLegacyAndHeader;  // what XSAVEC writes, for the components that XCR0 has
-  if (subleaf != 0) return r;                  // no further components
-  r.eax = static_cast<u32>(supported_xcr0(model));
-  r.ebx = r.ecx = kLegacyAndHeader;
+  if (subleaf == 0) {
+    r.eax = static_cast<u32>(supported_xcr0(model));
+    r.ebx = size(xcr0);
+    r.ecx = size(supported_xcr0(model));
+  } else if (subleaf == 1) {
+    r.ebx = size(xcr0);  // what XSAVEC writes
+  } else if (subleaf == 2) {
+    r.eax = kXsaveAvxSize;
+    r.ebx = kXsaveAvxOffset;
+  }
   return r;
 }
 
 }  // namespace
 
-u64 supported_xcr0(const CpuModel&) { return kXcr0X87 | kXcr0Sse; }
+u64 supported_xcr0(const CpuModel&) { return kXcr0X87 | kXcr0Sse | kXcr0Avx; }
 
-CpuidLeaf cpuid(const CpuModel& model, unsigned index, u32 leaf, u32 subleaf, bool osxsave, u64) {
+CpuidLeaf cpuid(const CpuModel& model, unsigned index, u32 leaf, u32 subleaf, bool osxsave, u64 xcr0) {
   // Intel: beyond the last leaf, the data of the last basic one.
   const bool basic = leaf <= kLastBasicLeaf;
   if (!basic && (leaf < 0x80000000 || leaf > kLastExtendedLeaf)) leaf = kLastBasicLeaf;
@@ -207,7 +221,7 @@ CpuidLeaf cpuid(const CpuModel& model, unsigned index, u32 leaf, u32 subleaf, bo
       r = topology(model, index, subleaf);
       break;
     case 0xD:
-      r = extended_state(model, subleaf);
+      r = extended_state(model, subleaf, xcr0);
       break;
     case 0x15:
       r = {1, 1, kTscMhz * 1000000, 0};

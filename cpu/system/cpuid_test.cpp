@@ -64,7 +64,7 @@ TEST_CASE("every row's feature is one that the model has") {
   const CpuModel model;
   for (const Row* row : all_rows()) CHECK_MESSAGE(has_feature(model, row->feature), row->encoding, " ", row->feature);
   CHECK(has_feature(model, ""));
-  CHECK_FALSE(has_feature(model, "avx"));
+  CHECK_FALSE(has_feature(model, "avx512f"));
   const auto names = feature_names(model);
   CHECK(std::find(names.begin(), names.end(), "sse2") != names.end());
 }
@@ -106,13 +106,18 @@ TEST_CASE("CPUID caches: sizes multiply out, and the list ends") {
 }
 
 TEST_CASE("CPUID describes the XSAVE area and the address sizes") {
-  const CpuidLeaf r = leaf(0xD);
-  CHECK(r.eax == 3);
-  CHECK(r.ebx == 576);
-  CHECK(r.ecx == 576);
-  CHECK(leaf(0xD, 1).eax == 7);  // XSAVEOPT, XSAVEC, XGETBV of 1; no XSAVES
-  CHECK(leaf(0xD, 1).ebx == 576);
-  CHECK(leaf(0xD, 2).eax == 0);
+  const CpuModel model;
+  const auto area = [&](u32 subleaf, u64 xcr0) { return cpuid(model, 0, 0xD, subleaf, true, xcr0); };
+  CHECK(area(0, 1).eax == 7);
+  CHECK(area(0, 3).ebx == 576);  // for what XCR0 enables now
+  CHECK(area(0, 7).ebx == 832);
+  CHECK(area(0, 1).ecx == 832);  // for all that there is
+  CHECK(area(1, 7).eax == 7);    // XSAVEOPT, XSAVEC, XGETBV of 1; no XSAVES
+  CHECK(area(1, 3).ebx == 576);
+  CHECK(area(1, 7).ebx == 832);
+  CHECK(area(2, 7).eax == 256);  // AVX
+  CHECK(area(2, 7).ebx == 576);
+  CHECK(area(3, 7).eax == 0);
   CHECK(leaf(0x80000008).eax == (kPhysicalBits | kLinearBits << 8));
 }
 

@@ -1,5 +1,6 @@
 #include "cpu/semantics/crypto.h"
 #include "cpu/table/table.h"
+#include "cpu/vex_row.h"
 
 namespace callgate {
 
@@ -20,6 +21,15 @@ const Row kRows[] = {
     CG_ROW("NP 0F 38 CC /r", sha256msg1, "Vx,Wa", kSse, kNoFlags, "sha_ni"),
     CG_ROW("NP 0F 38 CD /r", sha256msg2, "Vx,Wa", kSse, kNoFlags, "sha_ni"),
     CG_ROW("NP 0F 3A CC /r ib", sha1rnds4, "Vx,Wa,Ib", kSse, kNoFlags, "sha_ni"),
+
+    // Behind VEX.
+    CG_VEX("VEX.128.66.0F38.WIG DB /r", aesimc, "Vx,Wx", "aes"),
+    CG_VEX("VEX.66.0F38.WIG DC /r", aesenc, "Vx,Hx,Wx", "vaes"),
+    CG_VEX("VEX.66.0F38.WIG DD /r", aesenclast, "Vx,Hx,Wx", "vaes"),
+    CG_VEX("VEX.66.0F38.WIG DE /r", aesdec, "Vx,Hx,Wx", "vaes"),
+    CG_VEX("VEX.66.0F38.WIG DF /r", aesdeclast, "Vx,Hx,Wx", "vaes"),
+    CG_VEX("VEX.128.66.0F3A.WIG DF /r ib", aeskeygenassist, "Vx,Wx,Ib", "aes"),
+    CG_VEX("VEX.66.0F3A.WIG 44 /r ib", pclmulqdq, "Vx,Hx,Wx,Ib", "vpclmulqdq"),
 };
 }  // namespace
 

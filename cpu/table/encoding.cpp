@@ -19,7 +19,7 @@ bool parse_hex(std::string_view word, unsigned& value) {
 }
 
 ImmKind parse_imm(std::string_view word) {
-  if (word == "ib") return ImmKind::Byte;
+  if (word == "ib" || word == "/is4") return ImmKind::Byte;
   if (word == "iw") return ImmKind::Word;
   if (word == "id") return ImmKind::Dword;
   if (word == "iz") return ImmKind::OperandZ;
@@ -52,6 +52,7 @@ void parse_vex(std::string_view fields, Encoding& e) {
     else if (field == "W1") e.rexw_only = true;
     else VERIFY(field == "VEX" || field == "WIG", e.row->encoding);
   }
+  e.width_by_w = e.row->attributes & kWidths;
   for (const char* p = e.row->operands; *p != 0; p++) {
     const bool starts = p == e.row->operands || p[-1] == ',';
     e.uses_vvvv |= starts && (*p == 'H' || *p == 'B');
@@ -111,6 +112,7 @@ Encoding parse_encoding(const Row& row) {
       e.exact_modrm = static_cast<i16>(value);
     } else if (const ImmKind imm = parse_imm(word); imm != ImmKind::None) {
       (e.imm == ImmKind::None ? e.imm : e.imm2) = imm;
+      e.register_in_immediate = word == "/is4";
     } else if (parse_hex(word, value)) {
       opcode.push_back(static_cast<u8>(value));
       if (word.substr(2) == "+r") e.register_in_opcode = true;

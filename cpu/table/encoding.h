@@ -33,6 +33,7 @@ struct Encoding {
   VexLength vex_length = VexLength::Any;
   bool width_by_w = false;  ///< VEX: an operand's size depends on VEX.W (y), so that is the operand size and not VEX.L
   bool uses_vvvv = false;   ///< an operand is VEX.vvvv; else it must be 1111
+  bool register_in_immediate = false;  ///< /is4
   bool vsib = false;        ///< the memory operand has a vector index
   bool register_in_opcode = false;   ///< +r
   bool condition_in_opcode = false;  ///< +cc

@@ -20,7 +20,7 @@ struct FixedString {
 /// One operand of a row, parsed from the manual's letters (cpu/table/row.h).
 struct OperandSpec {
   char kind = 0;      ///< the letter; 'F' for a fixed register, 'X' for XMM0, '1' for the constant one, 0 for none
-  char size = 0;      ///< b w d q v y z x a, or 0
+  char size = 0;      ///< b w d q v y z x a h f e, o for dq, or 0
   bool sext = false;  ///< an immediate sign-extended to the operand size
   u8 fixed = 0;       ///< register number of a fixed register
 };
@@ -51,7 +51,7 @@ constexpr OperandSpec parse_operand(const char* text, unsigned position) {
     text++;
   }
   s.kind = *text++;
-  if (*text != 0 && *text != ',') s.size = *text;
+  if (*text != 0 && *text != ',') s.size = *text == 'd' && text[1] == 'q' ? 'o' : *text;
   return s;
 }
 
@@ -63,8 +63,12 @@ constexpr unsigned operand_bytes(OperandSpec s, unsigned w) {
     case 'w': return 2;
     case 'd': return 4;
     case 'q': return 8;
+    case 'o': return 16;
     case 'x':
-    case 'a': return 16;
+    case 'a': return w == 32 ? 32 : 16;
+    case 'h': return w == 32 ? 16 : 8;
+    case 'f': return w == 32 ? 8 : 4;
+    case 'e': return w == 32 ? 4 : 2;
     case 'y': return w == 8 ? 8 : 4;
     case 'z': return s.kind == 'E' && w == 8 ? 4 : w;  // an immediate is read sign-extended to the operand size
     default: return w;
@@ -78,6 +82,7 @@ template <> struct UintOf<2> { using type = u16; };
 template <> struct UintOf<4> { using type = u32; };
 template <> struct UintOf<8> { using type = u64; };
 template <> struct UintOf<16> { using type = V128; };
+template <> struct UintOf<32> { using type = V256; };
 
 // Operand positions.
 template <unsigned N>
@@ -88,8 +93,15 @@ inline constexpr OperandTag<2> src2;
 inline constexpr OperandTag<3> src3;
 
 /// What both builders know of a row's operands, at operand size W, with r/m in memory or in a register.
-template <FixedString Operands, unsigned W, bool Memory>
+///
+/// `Vex`: an instruction of AVX and its successors. A row with an H operand is then its SSE sibling with a separate source: the
+/// semantic says `dst` for both, reads the source and writes the destination, and its other operands are one further in the
+/// column ("Vx,Hx,Wx" has dst and src).
+template <FixedString Operands, unsigned W, bool Memory, bool Vex = false>
 struct OperandTypes {
+  static constexpr bool is_vex = Vex;
+  static constexpr bool has_separate_source =
+      Vex && (parse_operand(Operands.text, 0).kind == 'H' || parse_operand(Operands.text, 1).kind == 'H');
   /// True when the r/m operand is in memory.
   static constexpr bool is_memory = Memory;
   /// The operand size in bytes.
@@ -97,11 +109,17 @@ struct OperandTypes {
   /// Unsigned integer of the operand size.
   using Word = typename UintOf<W>::type;
 
+  static constexpr bool is_memory_kind(char k) {
+    return k == 'M' || k == 'O' || (Memory && (k == 'E' || k == 'W' || k == 'Q'));
+  }
+
+  /// The operand as it is read; `written` as it is written.
   template <unsigned N>
-  static constexpr OperandSpec spec = parse_operand(Operands.text, N);
+  static constexpr OperandSpec spec = parse_operand(Operands.text, N + has_separate_source);
   template <unsigned N>
-  static constexpr bool in_memory = (spec<N>.kind == 'M' || spec<N>.kind == 'O' ||
-                                     (Memory && (spec<N>.kind == 'E' || spec<N>.kind == 'W' || spec<N>.kind == 'Q')));
+  static constexpr OperandSpec written = N == 0 ? parse_operand(Operands.text, 0) : spec<N>;
+  template <unsigned N>
+  static constexpr bool in_memory = is_memory_kind(spec<N>.kind);
   template <unsigned N>
   using Type = typename UintOf<operand_bytes(spec<N>, W)>::type;
 };

@@ -13,14 +13,16 @@
 //   Without NP/66/F3/F2 a row matches under any of these prefixes (66 then means operand size, F2/F3 are REP or nothing).
 //   Where rows with and without a mandatory prefix share an opcode, F2/F3 win over 66, and a row with the prefix over one without.
 //   VEX rows begin as in the manual: "VEX.128.66.0F38.W0 F7 /r" or "VEX.LIG.F2.0F.WIG 58 /r". Without 128, 256, LZ or LIG the
-//   row is both lengths; without 66, F3 or F2 there is none; without W0, W1 or WIG an operand of size y says what W is.
-//   "/vsib": the memory operand has a vector of indices.
+//   row is both lengths (its feature is the later one's), and the operand size is the length. Without 66, F3 or F2 there is none.
+//   Without W0, W1 or WIG an operand of size y, or kWidths, says that W is the operand size, as REX.W is.
+//   "/is4": an immediate byte whose upper four bits are a register. "/vsib": the memory operand has a vector of indices.
 // Operands: the manual's letters.
 //   E r/m, G ModRM.reg, Z the register in the opcode (+r), I immediate, J relative target, M memory only, R register only
 //   (r/m), O moffs, S segment register (reg), C control, D debug register (reg), V xmm (reg), W xmm/m, U xmm only (r/m),
-//   P mm (reg), Q mm/m, N mm only (r/m), H xmm (VEX.vvvv), B general register (VEX.vvvv), A far pointer, s<I> = sign-extended to the operand size
+//   P mm (reg), Q mm/m, N mm only (r/m), H xmm (VEX.vvvv), L xmm (/is4), B general register (VEX.vvvv), A far pointer, s<I> = sign-extended to the operand size
 //   followed by the size: b w d q (1, 2, 4, 8), v (operand size), y (4, or 8 with REX.W), z (immediate up to 32 bits),
-//   x (16 bytes of an xmm register or m128), a (the same, and #GP(0) if in memory and not aligned), a trailing number of bytes for anything else is not needed.
+//   x (16 bytes of an xmm register or m128, or 32 of a ymm register), a (the same, and #GP(0) if in memory and not aligned),
+//   h f e (a half, a quarter, an eighth of x), dq (16 bytes), a trailing number of bytes for anything else is not needed.
 //   V, W, U, P, Q take a size too: Vx full, Wq / Wd / Ww = the low lane or that much memory.
 //   Fixed registers: AL AX eAX (rAX of the operand size) CL DX rCX..., XMM0, 1 (the constant).
 #pragma once

@@ -7,11 +7,16 @@ const std::vector<const Row*>& all_rows() {
     std::vector<const Row*> list;
     constexpr std::span<const Row> (*kGroups[])() = {
         arithmetic_rows,
+        avx2_rows,
+        avx_float_rows,
+        avx_integer_rows,
+        avx_move_rows,
         bit_rows,
         bmi_rows,
         branch_rows,
         crypto_rows,
         data_rows,
+        fma_rows,
         mmx_rows,
         sse3_rows,
         sse41_rows,

@@ -11,12 +11,17 @@ namespace callgate {
 
 // One function a file of this folder. Keep them in alphabetical order.
 std::span<const Row> arithmetic_rows();    // add, adc, sub, sbb, cmp, and, or, xor, test, inc, dec, neg, not, mul, div, BCD
+std::span<const Row> avx2_rows();          // what AVX2 brought besides 256-bit integers
+std::span<const Row> avx_float_rows();     // AVX floating point
+std::span<const Row> avx_integer_rows();   // AVX and AVX2 integers
+std::span<const Row> avx_move_rows();      // AVX moves, shuffles and broadcasts
 std::span<const Row> bit_rows();           // shifts, rotates, bt*, bsf/bsr, bswap, setcc
 std::span<const Row> bmi_rows();           // BMI1 and BMI2
 std::span<const Row> branch_rows();        // near jumps, calls, returns, loops
 std::span<const Row> crypto_rows();        // AES, PCLMULQDQ, SHA
 std::span<const Row> data_rows();          // mov, movzx, xchg, cmov, push, pop, lea, flags, cbw, cmpxchg, xadd, nop
 std::span<const Row> integer_extension_rows();  // popcnt, lzcnt, tzcnt, adx, crc32, movbe, rdrand, rdseed
+std::span<const Row> fma_rows();           // FMA3 and F16C
 std::span<const Row> mmx_rows();
 std::span<const Row> sse3_rows();          // SSE3 but for FISTTP (x87)
 std::span<const Row> sse41_rows();

@@ -54,11 +54,13 @@ inline bool satisfies(fp::Relation relation, u8 predicate) {
 /// LT, LE, NLT, NLE and their like signal #I for a quiet NaN; from 16 on it is the other way round.
 inline bool signals(u8 predicate) { return ((predicate & 3) == 1 || (predicate & 3) == 2) != ((predicate & 16) != 0); }
 
-/// SSE's encodings have three bits of predicate; the others of the immediate mean nothing.
-struct SsePredicate {
-  u8 operator()(u8 immediate) const { return immediate & 7; }
+/// The bits of the immediate that are the predicate; the others mean nothing.
+template <u8 Mask>
+struct Predicate {
+  u8 operator()(u8 immediate) const { return immediate & Mask; }
 };
-inline constexpr SsePredicate sse_predicate;
+inline constexpr Predicate<7> sse_predicate;
+inline constexpr Predicate<31> avx_predicate;
 
 template <class F>
 struct CompareLanes {

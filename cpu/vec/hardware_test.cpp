@@ -1,4 +1,4 @@
-// Every MMX and SSE row against the host's processor: the same instruction bytes on hard and random registers, MXCSR
+// Every MMX, SSE and AVX row against the host's processor: the same instruction bytes on hard and random registers, MXCSR
 // and memory, registers or memory as operands. All registers, MXCSR, tags, memory, EFLAGS and the fault are compared.
 // Knows the rows' encodings only.
 #include <doctest/doctest.h>
@@ -17,9 +17,11 @@
 #include "cpu/fp/hard_operands.h"
 #include "cpu/semantics/fpu_state.h"
 #include "cpu/semantics/host_features.h"
+#include "cpu/system/msr.h"
 #include "cpu/system/test_machine.h"
 #include "cpu/table/encoding.h"
 #include "cpu/table/table.h"
+#include "cpu/table/vex_prefix.h"
 #include "cpu/value_builder.h"
 
 using namespace callgate;
@@ -38,6 +40,7 @@ struct alignas(16) State {
   u64 rax = 0, rcx = 0, rdx = 0, flags = 0;
   u32 host_mxcsr = 0x1F80;
   u32 padding = 0;
+  u8 upper[256] = {};  ///< of the ymm registers: the host has no say in them if it has no AVX
   u8 memory[kOperandBytes] = {};
   int fault = -1;  ///< a vector
 };
@@ -71,14 +74,15 @@ class HostStub {
   }
   bool good() const { return code_ != nullptr && memory_ != nullptr; }
   void set(const std::string& instruction) {
-    // fxrstor [rsi]; mov rax, [rsi+512]; mov rcx, [rsi+520]; mov rdx, [rsi+528]; push qword [rsi+536]; popfq; ...;
-    const std::string before("\x0F\xAE\x0E\x48\x8B\x86\x00\x02\x00\x00\x48\x8B\x8E\x08\x02\x00\x00\x48\x8B\x96\x10\x02\x00\x00"
-                             "\xFF\xB6\x18\x02\x00\x00\x9D", 31);
-    // fxsave [r8]; mov [r8+512], rax; mov [r8+520], rcx; mov [r8+528], rdx; pushfq; pop [r8+536]; fninit;
+    // fxrstor [rsi]; vinsertf128 for each register; mov rax, [rsi+512]; mov rcx, [rsi+520]; mov rdx, [rsi+528]; push qword [rsi+536]; popfq; ...;
+    const std::string fxrstor("\x0F\xAE\x0E", 3);
+    const std::string before("\x48\x8B\x86\x00\x02\x00\x00\x48\x8B\x8E\x08\x02\x00\x00\x48\x8B\x96\x10\x02\x00\x00"
+                             "\xFF\xB6\x18\x02\x00\x00\x9D", 28);
+    // vextractf128 for each register; vzeroupper; fxsave [r8]; mov [r8+512], rax; mov [r8+520], rcx; mov [r8+528], rdx; pushfq; pop [r8+536]; fninit;
     // ldmxcsr [rsi+544]; cld; ret
     const std::string after("\x41\x0F\xAE\x00\x49\x89\x80\x00\x02\x00\x00\x49\x89\x88\x08\x02\x00\x00\x49\x89\x90\x10\x02\x00\x00"
                             "\x9C\x41\x8F\x80\x18\x02\x00\x00\xDB\xE3\x0F\xAE\x96\x20\x02\x00\x00\xFC\xC3", 44);
-    const std::string all = before + instruction + after;
+    const std::string all = fxrstor + upper_moves(true) + before + instruction + upper_moves(false) + after;
     std::memcpy(code_, all.data(), all.size());
     instruction_length = static_cast<unsigned>(instruction.size());
   }
@@ -89,6 +93,7 @@ class HostStub {
     // rdi, rsi and r8; rdx and rcx are the instruction's.
     reinterpret_cast<void (*)(u64, const State*, u64, u64, State*)>(code_)(kOperand, &in, 0, 0, &out);
     out.flags &= kArithmetic;
+    if (!has_avx_) std::memcpy(out.upper, in.upper, sizeof out.upper);
     std::memcpy(out.memory, memory_, kOperandBytes);
     if (signalled != 0) out.fault = signalled == SIGFPE ? 19 : 13;
     return out;
@@ -100,6 +105,26 @@ class HostStub {
                    MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED_NOREPLACE, -1, 0);
     return p == MAP_FAILED ? nullptr : static_cast<u8*>(p);
   }
+  /// VINSERTF128 of every register's upper half from [rsi], or VEXTRACTF128 to [r8].
+  std::string upper_moves(bool load) const {
+    std::string code;
+    if (!has_avx_) return code;
+    const Encoding e = parse_encoding(load ? kVinsertf128 : kVextractf128);
+    for (unsigned n = 0; n < 16; n++) {
+      u8 bytes[10] = {};
+      put_vex3(bytes, e, {n >= 8, false, !load, false, true, static_cast<u8>(load ? n : 0)});
+      bytes[3] = e.opcode;
+      bytes[4] = static_cast<u8>(0x80 | (n & 7) << 3 | (load ? 6 : 0));
+      store_as<u32>(bytes + 5, static_cast<u32>(offsetof(State, upper) + 16 * n));
+      bytes[9] = 1;
+      code.append(reinterpret_cast<const char*>(bytes), sizeof bytes);
+    }
+    return load ? code : code + "\xC5\xF8\x77";
+  }
+  static constexpr Row kVinsertf128{"VEX.256.66.0F3A.W0 18 /r ib", "", "Vx,Hx,Wdq,Ib", kNoAttr, kNoFlags, "avx", {}};
+  static constexpr Row kVextractf128{"VEX.256.66.0F3A.W0 19 /r ib", "", "Wdq,Vx,Ib", kNoAttr, kNoFlags, "avx", {}};
+
+  const bool has_avx_ = test::host_has("avx");
   u8* code_;
   u8* memory_;
   struct sigaction old_fpe_ {}, old_segv_ {};
@@ -129,6 +154,7 @@ State run_ours(test::TestMachine& m, const Insn& i, const State& in) {
   c.s.gpr[RCX] = in.rcx;
   c.s.gpr[RDX] = in.rdx;
   c.s.flags.set_arithmetic(static_cast<u32>(in.flags));
+  for (unsigned n = 0; n < 16; n++) c.s.vec[n].hi = load_as<V128>(in.upper + 16 * n);
   State out = in;
   try {
     execute_at(c, i, kOperand);
@@ -139,6 +165,7 @@ State run_ours(test::TestMachine& m, const Insn& i, const State& in) {
   out.rcx = c.s.gpr[RCX];
   out.rdx = c.s.gpr[RDX];
   out.flags = c.s.flags.arithmetic();
+  for (unsigned n = 0; n < 16; n++) store_as(out.upper + 16 * n, c.s.vec[n].hi);
   execute_at(c, fxsave, kImageAddress);
   m.ram_map.bus_read(kImageAddress, {out.fxsave, sizeof out.fxsave});
   m.ram_map.bus_read(kOperand, {out.memory, kOperandBytes});
@@ -175,9 +202,11 @@ State random_input(TestRandom& random) {
     store_as<u16>(in.fxsave + kRegisters + 16 * n + 8, static_cast<u16>(random.next()));
   }
   u64 piece = 0;
-  for (unsigned n = 0; n < 32; n++) {
-    if (random.below(8) != 0) piece = hard_piece(random);  // else the same again
-    store_as<u64>(in.fxsave + kXmm + 8 * n, piece);
+  for (u8* registers : {in.fxsave + kXmm, in.upper}) {
+    for (unsigned n = 0; n < 32; n++) {
+      if (random.below(8) != 0) piece = hard_piece(random);  // else the same again
+      store_as<u64>(registers + 8 * n, piece);
+    }
   }
   for (unsigned n = 0; n < kOperandBytes; n += 8) store_as<u64>(in.memory + n, hard_piece(random));
   in.rax = hard_piece(random);
@@ -193,17 +222,15 @@ std::string bytes_of(const Encoding& e, bool memory, TestRandom& random) {
   if (memory ? !e.memory_ok || row.handlers.exec[1][1] == nullptr : !e.register_ok || row.handlers.exec[1][0] == nullptr)
     return "";
   std::string out;
-  if (e.prefix == MandatoryPrefix::P66) out += '\x66';
-  if (e.prefix == MandatoryPrefix::PF2) out += '\xF2';
-  if (e.prefix == MandatoryPrefix::PF3) out += '\xF3';
-  unsigned reg = 0, rm = 0, rex = 0;
-  bool may_be_unaligned = true, by_width = false;
-  for (unsigned n = 0; n < 3; n++) {
+  unsigned reg = 0, rm = 0, rex = 0, vvvv = 0;
+  bool may_be_unaligned = true, by_width = row.attributes & kWidths;
+  for (unsigned n = 0; n < 4; n++) {
     const OperandSpec s = parse_operand(row.operands, n);
     by_width |= s.size == 'y';
     switch (s.kind) {
       case 'V': reg = static_cast<unsigned>(random.below(16)); break;
       case 'P': reg = static_cast<unsigned>(random.below(8)); break;
+      case 'H': vvvv = static_cast<unsigned>(random.below(16)); break;
       case 'G': reg = static_cast<unsigned>(random.below(2)); break;
       case 'W':
       case 'U': rm = static_cast<unsigned>(random.below(16)); break;
@@ -218,15 +245,33 @@ std::string bytes_of(const Encoding& e, bool memory, TestRandom& random) {
   if (e.rexw_only || (by_width && random.below(2))) rex |= 8;
   rex |= reg >> 3 << 2;
   if (!memory) rex |= rm >> 3;
-  if (rex != 0) out += static_cast<char>(0x40 | rex);
-  out += '\x0F';
-  if (e.map == 2) out += '\x38';
-  if (e.map == 3) out += '\x3A';
+  const unsigned index = e.vsib ? (reg + 1 + static_cast<unsigned>(random.below(15))) & 15 : 0;
+  if (e.vsib) {
+    while (vvvv == reg || vvvv == index) vvvv = static_cast<unsigned>(random.below(16));
+    rex |= index >> 3 << 1;
+  }
+  if (e.vex) {
+    u8 vex[3];
+    put_vex3(vex, e, {bool(rex & 4), bool(rex & 2), bool(rex & 1), bool(rex & 8), vex_length_bit(e, random.below(2)), static_cast<u8>(vvvv)});
+    out.append(reinterpret_cast<const char*>(vex), sizeof vex);
+  } else {
+    if (e.prefix == MandatoryPrefix::P66) out += '\x66';
+    if (e.prefix == MandatoryPrefix::PF2) out += '\xF2';
+    if (e.prefix == MandatoryPrefix::PF3) out += '\xF3';
+    if (rex != 0) out += static_cast<char>(0x40 | rex);
+    out += '\x0F';
+    if (e.map == 2) out += '\x38';
+    if (e.map == 3) out += '\x3A';
+  }
   out += static_cast<char>(e.opcode);
   if (!e.has_modrm) return memory ? "" : out;
-  if (memory) {
+  if (e.vsib) {
+    out += static_cast<char>(0x44 | (reg & 7) << 3);
+    out += static_cast<char>(random.below(4) << 6 | (index & 7) << 3 | RDI);
+    out += static_cast<char>(random.below(24));
+  } else if (memory) {
     out += static_cast<char>(0x47 | (reg & 7) << 3);
-    out += static_cast<char>(may_be_unaligned ? random.below(32) : 16);
+    out += static_cast<char>(may_be_unaligned ? random.below(32) : 32 * random.below(2));
   } else {
     out += static_cast<char>(0xC0 | (reg & 7) << 3 | (rm & 7));
   }
@@ -252,9 +297,14 @@ std::string difference(const State& in, const State& host, const State& ours) {
     if (std::memcmp(host.fxsave + at, ours.fxsave + at, 16) != 0)
       s += fmt::format("\n  {}{}: in {} host {} ours {}", at < kXmm ? "st" : "xmm", (at - (at < kXmm ? kRegisters : kXmm)) / 16,
                        hex(in.fxsave + at, 16), hex(host.fxsave + at, 16), hex(ours.fxsave + at, 16));
+  for (unsigned at = 0; at < sizeof in.upper; at += 16)
+    if (std::memcmp(host.upper + at, ours.upper + at, 16) != 0)
+      s += fmt::format("\n  upper {}: in {} host {} ours {}", at / 16, hex(in.upper + at, 16), hex(host.upper + at, 16),
+                       hex(ours.upper + at, 16));
   if (std::memcmp(host.memory, ours.memory, kOperandBytes) != 0)
     s += fmt::format("\n  memory: in {} host {} ours {}", hex(in.memory, 32), hex(host.memory, 32), hex(ours.memory, 32));
-  for (unsigned n = 0; n < 16; n++) s += fmt::format("\n  in xmm{} {}", n, hex(in.fxsave + kXmm + 16 * n, 16));
+  for (unsigned n = 0; n < 16; n++)
+    s += fmt::format("\n  in ymm{} {} {}", n, hex(in.fxsave + kXmm + 16 * n, 16), hex(in.upper + 16 * n, 16));
   return s + "\n  in memory " + hex(in.memory, 48);
 }
 
@@ -263,7 +313,7 @@ bool same(const State& a, const State& b) {
          std::memcmp(a.fxsave, b.fxsave, 5) == 0 &&  // not the pointers: no instruction here changes them, but AMD drops them
          load_as<u32>(a.fxsave + kMxcsr) == load_as<u32>(b.fxsave + kMxcsr) &&
          std::memcmp(a.fxsave + kRegisters, b.fxsave + kRegisters, kSaved - kRegisters) == 0 &&
-         std::memcmp(a.memory, b.memory, kOperandBytes) == 0;
+         std::memcmp(a.upper, b.upper, sizeof a.upper) == 0 && std::memcmp(a.memory, b.memory, kOperandBytes) == 0;
 }
 
 /// Whether an instruction that raises #XM has gone over to MMX before differs between vendors: TOP and tags are taken over.
@@ -280,8 +330,11 @@ bool aligned_on_intel_only(const Row& row, const State& host, const State& ours)
   return std::string_view(row.feature) == "sha_ni" && host.fault == -1 && ours.fault == 13;
 }
 
-/// Processors differ in these by design.
-bool is_estimate(const std::string& name) { return name.starts_with("rcp") || name.starts_with("rsqrt"); }
+/// Processors differ in these by design: estimates, and MXCSR's bit 17.
+bool is_own(std::string name) {
+  if (name[0] == 'v') name.erase(0, 1);
+  return name.starts_with("rcp") || name.starts_with("rsqrt") || name == "ldmxcsr";
+}
 
 void compare_rows(std::span<const Row> rows, u64 seed, bool expect_unaligned, bool expect_float) {
   HostStub host;
@@ -289,13 +342,14 @@ void compare_rows(std::span<const Row> rows, u64 seed, bool expect_unaligned, bo
   unsigned left_out = 0;
   test::TestMachine m;
   m.long64(3);
-  m.cpu.s.cr4 |= kCr4Osxmmexcpt;
+  m.cpu.s.cr4 |= kCr4Osxmmexcpt | kCr4Osxsave;
+  m.cpu.s.xcr0 = kXcr0X87 | kXcr0Sse | kXcr0Avx;
   TestRandom random(seed);
   const char* count = std::getenv("CALLGATE_SSE_CASES");
   const unsigned cases = count != nullptr ? static_cast<unsigned>(std::atoi(count)) : 600;
   unsigned faults[32] = {};
   for (const Row& row : rows) {
-    if (is_estimate(row.name)) continue;
+    if (is_own(row.name)) continue;
     if (!test::host_has(row.feature)) {
       if (left_out++ == 0) MESSAGE("the host has no ", row.feature, ": its rows are not compared");
       continue;
@@ -308,7 +362,11 @@ void compare_rows(std::span<const Row> rows, u64 seed, bool expect_unaligned, bo
       const Insn insn = decoded(bytes);
       REQUIRE(insn.row == &row);
       host.set(bytes);
-      const State in = random_input(random);
+      State in = random_input(random);
+      if (e.vsib) {  // indices within the operand
+        for (u8* r : {in.fxsave + kXmm + 16 * insn.index, in.upper + 16 * insn.index})
+          for (unsigned k = 0; k < 16; k += 8) store_as<u64>(r + k, random.below(4) | (insn.opcode & 1 ? 0 : random.below(4) << 32));
+      }
       const State theirs = host.run(in);
       State ours = run_ours(m, insn, in);
       forgive_transition(row, theirs, ours);
@@ -338,8 +396,13 @@ TEST_CASE("SSSE3: every row leaves what the host's processor leaves") { compare_
 TEST_CASE("SSE4.1: every row leaves what the host's processor leaves") { compare_rows(sse41_rows(), 7, true, true); }
 TEST_CASE("SSE4.2: every row leaves what the host's processor leaves") { compare_rows(sse42_rows(), 8, true, false); }
 TEST_CASE("AES, PCLMULQDQ and SHA: every row leaves what the host's processor leaves") {
-  compare_rows(crypto_rows(), 9, true, false);
+  compare_rows(crypto_rows(), 14, true, false);
 }
+TEST_CASE("AVX moves: every row leaves what the host's processor leaves") { compare_rows(avx_move_rows(), 9, true, false); }
+TEST_CASE("AVX integers: every row leaves what the host's processor leaves") { compare_rows(avx_integer_rows(), 10, false, false); }
+TEST_CASE("AVX floating point: every row leaves what the host's processor leaves") { compare_rows(avx_float_rows(), 11, false, true); }
+TEST_CASE("AVX2: every row leaves what the host's processor leaves") { compare_rows(avx2_rows(), 12, false, false); }
+TEST_CASE("FMA and F16C: every row leaves what the host's processor leaves") { compare_rows(fma_rows(), 13, false, true); }
 TEST_CASE("SSE moves: every row leaves what the host's processor leaves") { compare_rows(sse_move_rows(), 2, true, false); }
 TEST_CASE("SSE integers: every row leaves what the host's processor leaves") { compare_rows(sse_integer_rows(), 3, true, false); }
 TEST_CASE("SSE floating point: every row leaves what the host's processor leaves") { compare_rows(sse_float_rows(), 4, true, true); }

@@ -22,11 +22,16 @@ struct Group {
 };
 constexpr Group kGroups[] = {
     {"arithmetic", arithmetic_rows},
+    {"avx2", avx2_rows},
+    {"avx_float", avx_float_rows},
+    {"avx_integer", avx_integer_rows},
+    {"avx_move", avx_move_rows},
     {"bit", bit_rows},
     {"bmi", bmi_rows},
     {"branch", branch_rows},
     {"crypto", crypto_rows},
     {"data", data_rows},
+    {"fma", fma_rows},
     {"fpu_state", fpu_state_rows},
     {"integer_extensions", integer_extension_rows},
     {"mmx", mmx_rows},

@@ -50,8 +50,10 @@ struct alignas(64) Registers {
   u64 rflags = 0x202;
   u64 padding[6] = {};
   FxImage fx;
+  u64 upper[16][2] = {};  ///< of the ymm registers; of no meaning on a host without AVX
 };
-static_assert(offsetof(Registers, rip) == 128 && offsetof(Registers, rflags) == 136 && offsetof(Registers, fx) == 192);
+static_assert(offsetof(Registers, rip) == 128 && offsetof(Registers, rflags) == 136 && offsetof(Registers, fx) == 192 &&
+              offsetof(Registers, upper) == 704);
 
 /// A few bytes of the data pages before the run.
 struct Patch {

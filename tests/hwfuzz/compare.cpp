@@ -78,6 +78,14 @@ void compare_fx(const FxImage& host, const FxImage& ours, Report& report) {
   }
 }
 
+void compare_upper(const Registers& host, const Registers& ours, Report& report) {
+  for (unsigned i = 0; i < 16; i++) {
+    if (std::memcmp(host.upper[i], ours.upper[i], 16) == 0) continue;
+    report.add(fmt::format("ymm{} above: {:016x}:{:016x} (host) {:016x}:{:016x} (ours)", i, host.upper[i][1],
+                           host.upper[i][0], ours.upper[i][1], ours.upper[i][0]));
+  }
+}
+
 std::string ending(const Outcome& o) {
   switch (o.ending) {
     case Ending::Finished: return "finished";
@@ -101,6 +109,7 @@ std::string differences(const Case& c, const Outcome& host, const Outcome& ours)
   const u32 mask = kComparedFlags & ~undefined_flags(c, host);
   report.field("flags", host.out.rflags & mask, ours.out.rflags & mask);
   compare_fx(host.out.fx, ours.out.fx, report);
+  compare_upper(host.out, ours.out, report);
   if (std::memcmp(host.memory, ours.memory, kDataBytes) != 0) {
     unsigned first = 0;
     while (host.memory[first] == ours.memory[first]) first++;

@@ -61,7 +61,7 @@ void Draft::prefixes(const Encoding& e) {
 /// VEX, whose fields come when the operands are known.
 void Draft::vex(const Encoding& e) {
   // Before it, each of these is #UD; how much of the instruction must be readable for the one after REX is the processor's choice.
-  if (alone_ && one_in(random_, 60)) {
+  if (alone_ && at_ < 4 && one_in(random_, 60)) {
     const u8 prefix = std::array<u8, 4>{0x66, 0xF2, 0xF3, 0x4F}[random_.below(4)];
     anywhere_ = prefix != 0x4F;
     byte(prefix);
@@ -69,7 +69,10 @@ void Draft::vex(const Encoding& e) {
   rex_ = static_cast<u8>(random_.below(16));
   if (e.rexw_only) rex_ |= 8;
   if (e.rexw_never) rex_ &= 7;
-  has_rex_ = e.rexw_only || e.map != kVexMaps + 1 || !one_in(random_, 2);  // the three-byte form
+  // The other W is another row, or #UD; not of these on AMD's processors.
+  const bool other_w = (e.rexw_only || e.rexw_never) && !one_of(name_, {"vpermq", "vpermpd"});
+  if (other_w && alone_ && at_ < 4 && one_in(random_, 100)) rex_ ^= 8;
+  has_rex_ = e.rexw_only || (rex_ & 8) || e.map != kVexMaps + 1 || !one_in(random_, 2);  // the three-byte form
   if (!has_rex_) rex_ = 0;
   vex_l_ = vex_length_bit(e, one_in(random_, 2));
   // A length that isn't the row's, and a register where none is used: #UD.
@@ -93,13 +96,14 @@ void Draft::memory_operand(const Encoding& e, unsigned reg) {
   const unsigned size = memory_size(e);
   unsigned alignment = 1;
   for (unsigned n = 0; n < 4; n++)
-    if (parse_operand(e.row->operands, n).size == 'a') alignment = 16;
+    if (parse_operand(e.row->operands, n).size == 'a') alignment = size;
   if (size == 512 || name_ == "cmpxchg16b") alignment = 16;
-  if (size == 576) alignment = 64;
+  if (size == kXsaveSize) alignment = 64;
   u64 target = address(size, alignment);
   if (gs_ && asize_ && target < kGsBase) target = kGsBase + (target & 0x3F0);
   const u64 mask = asize_ ? 0xFFFFFFFF : ~u64{0};
   const u64 ea = target - (gs_ ? kGsBase : 0);
+  if (e.vsib) return vector_memory_operand(e, reg, ea);
   if (name_ != "lea") fill_operand(e, target, size);
 
   // The forms of SDM 2, Tables 2-2 and 2-3, by how the address is put together.
@@ -165,6 +169,32 @@ void Draft::memory_operand(const Encoding& e, unsigned reg) {
   rex_ |= static_cast<u8>(base >> 3);
   if (mod == 1) byte(static_cast<u8>(displacement));
   if (mod == 2) bytes(static_cast<u32>(displacement), 4);
+}
+
+/// An address of a gather: a base near `ea`, and indices that keep most lanes close to it.
+void Draft::vector_memory_operand(const Encoding& e, unsigned reg, u64 ea) {
+  rex_ &= 0xC;
+  const unsigned to = reg | (rex_ << 1 & 8);
+  unsigned index = static_cast<unsigned>(random_.below(16));
+  if (!one_in(random_, 30)) {  // two equal registers are #UD
+    while (index == to) index = static_cast<unsigned>(random_.below(16));
+    while (vvvv_ == to || vvvv_ == index) vvvv_ = static_cast<u8>(random_.below(16));
+  }
+  unsigned base = static_cast<unsigned>(random_.below(16));
+  while (pinned(base)) base = static_cast<unsigned>(random_.below(16));
+  const i32 displacement = static_cast<i8>(random_.next());
+  set(base, ea - static_cast<u64>(i64{displacement}));
+  u64* halves[2] = {c_.in.fx.xmm[index], c_.in.upper[index]};
+  const auto near = [&] { return one_in(random_, 30) ? random_.next() : random_.below(64) - 32; };
+  for (unsigned n = 0; n < 4; n++) {
+    u64& indices = halves[n / 2][n % 2];
+    indices = near();
+    if (!(e.opcode & 1)) indices = (indices & 0xFFFFFFFF) | near() << 32;
+  }
+  rex_ |= static_cast<u8>(index >> 3 << 1 | base >> 3);
+  byte(0x44 | reg << 3);
+  byte(random_.below(4) << 6 | (index & 7) << 3 | (base & 7));
+  byte(static_cast<u8>(displacement));
 }
 
 void Draft::immediate(const Encoding& e, ImmKind kind) {

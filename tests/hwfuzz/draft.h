@@ -32,6 +32,9 @@ struct Fixup {
   unsigned at;     ///< place in the code, register, or number of the patch
 };
 
+/// Bytes of XSAVE's area with AVX's component.
+constexpr unsigned kXsaveSize = 576 + 256;
+
 /// A case while it is made.
 class Draft {
  public:
@@ -75,6 +78,7 @@ class Draft {
   void vex(const Encoding& e);
   void finish_vex(const Encoding& e);
   void memory_operand(const Encoding& e, unsigned reg);
+  void vector_memory_operand(const Encoding& e, unsigned reg, u64 ea);
   void fixed_operands(const Encoding& e);
   void fill_operand(const Encoding& e, u64 at, unsigned size);
   void image(u64 at, unsigned size);

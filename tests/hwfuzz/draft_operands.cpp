@@ -8,7 +8,7 @@ namespace {
 /// Bytes that an operand of no fixed size moves.
 unsigned odd_size(std::string_view name, unsigned width) {
   if (name.starts_with("fx")) return 512;
-  if (name.starts_with("xs") || name.starts_with("xr")) return 576;
+  if (name.starts_with("xs") || name.starts_with("xr")) return kXsaveSize;
   if (one_of(name, {"fldenv", "fnstenv"})) return width == 2 ? 14 : 28;
   if (one_of(name, {"frstor", "fnsave"})) return width == 2 ? 94 : 108;
   if (one_of(name, {"fld", "fstp", "fbld", "fbstp"})) return 10;
@@ -39,12 +39,16 @@ void Draft::image(u64 at, unsigned size) {
     c_.put(at, &fx, sizeof fx);
     if (size > sizeof fx) {
       u64 header[8] = {};
-      header[0] = random_.below(4);
+      header[0] = random_.below(8);
+      if (one_in(random_, 3)) header[1] = u64{1} << 63 | random_.below(8) | header[0];  // the compacted format
       // What no processor takes: a component that none has, or a header that is neither standard nor compacted.
       if (one_in(random_, 4)) header[1] = u64{1} << 63 | (one_in(random_, 4) ? random_.below(4) : 3);  // XSAVEC's format
       if (one_in(random_, 20)) header[0] |= u64{1} << 62;
       if (one_in(random_, 20)) header[1 + random_.below(7)] = hard_integer(random_) >> 1;
       c_.put(at + 512, header, sizeof header);
+      u8 upper[256];
+      hard_bytes(random_, upper, sizeof upper);
+      c_.put(at + 576, upper, 32);
     }
     return;
   }
@@ -63,7 +67,7 @@ void Draft::image(u64 at, unsigned size) {
 
 void Draft::fill_operand(const Encoding& e, u64 at, unsigned size) {
   if (one_of(name_, {"fxrstor", "fxrstor64", "xrstor", "xrstor64", "fldenv", "frstor"})) return image(at, size);
-  if (name_ == "ldmxcsr") {
+  if (name_ == "ldmxcsr" || name_ == "vldmxcsr") {
     const u32 value = static_cast<u32>(random_.next() & (one_in(random_, 10) ? 0xFFFDFFFF : 0xFFFF));
     return c_.put(at, &value, 4);
   }
@@ -80,7 +84,7 @@ void Draft::fill_operand(const Encoding& e, u64 at, unsigned size) {
       fixups_.push_back({Fixup::Memory, c_.instructions, c_.patches - 1u});
     return;
   }
-  u8 value[16];
+  u8 value[32];
   hard_bytes(random_, value, sizeof value);
   if (one_of(name_, {"ljmp", "lcall"})) {
     store_as<u16>(value + width_, static_cast<u16>(selector()));
@@ -106,7 +110,7 @@ void Draft::fill_operand(const Encoding& e, u64 at, unsigned size) {
       store_as<u16>(value + 8, v.sign_exponent);
     }
   }
-  c_.put(at, value, std::min(size, 16u));
+  c_.put(at, value, std::min<unsigned>(size, sizeof value));
 }
 
 /// What RETF and IRET pop: mostly something that they take.
@@ -139,10 +143,10 @@ void Draft::fixed_operands(const Encoding& e) {
     }
   }
   if (name_ == "xlat") set(RBX, address(1, 1) - (c_.in.gpr[RAX] & 0xFF));
-  if (name_.starts_with("maskmov")) set(RDI, address(name_ == "maskmovq" ? 8 : 16, 1));
+  if (name_.starts_with("maskmov") || name_ == "vmaskmovdqu") set(RDI, address(name_ == "maskmovq" ? 8 : 16, 1));
   if (name_ == "leave" || name_ == "enter") set(RBP, address(8, 1));
   if (name_.starts_with("xs") || name_.starts_with("xr")) {
-    set(RAX, (c_.in.gpr[RAX] & ~u64{0xFFFFFFFF}) | random_.below(4));
+    set(RAX, (c_.in.gpr[RAX] & ~u64{0xFFFFFFFF}) | random_.below(8));
     set(RDX, c_.in.gpr[RDX] & ~u64{0xFFFFFFFF});
   }
   if ((name_ == "div" || name_ == "idiv") && !one_in(random_, 3)) {

@@ -59,7 +59,8 @@ void load(const Registers& in, Cpu& c) {
   x.instruction_selector = x.data_selector = 0;
   for (unsigned i = 0; i < 8; i++) x.r[(x.top + i) & 7] = {fx.st[i].significand, fx.st[i].sign_exponent};
   s.mxcsr = fx.mxcsr;
-  for (unsigned i = 0; i < 16; i++) s.vec[i] = {{{fx.xmm[i][0], fx.xmm[i][1]}}, {}};
+  for (unsigned i = 0; i < 16; i++) 
+    s.vec[i] = {{{fx.xmm[i][0], fx.xmm[i][1]}}, {{in.upper[i][0], in.upper[i][1]}}};
 }
 
 void store(const Cpu& c, Registers& out) {
@@ -85,6 +86,8 @@ void store(const Cpu& c, Registers& out) {
   for (unsigned i = 0; i < 16; i++) {
     fx.xmm[i][0] = s.vec[i].lo.q[0];
     fx.xmm[i][1] = s.vec[i].lo.q[1];
+    out.upper[i][0] = s.vec[i].hi.q[0];
+    out.upper[i][1] = s.vec[i].hi.q[1];
   }
 }
 
@@ -168,7 +171,7 @@ struct Engine::Machine {
     s.cr3 = kTables;
     s.cr4 = kCr4Pae | kCr4Pge | kCr4Osfxsr | kCr4Osxmmexcpt | kCr4Umip | kCr4Osxsave | kCr4Smep | kCr4Smap;
     s.msr.efer = kEferSce | kEferLme | kEferLma | kEferNxe;
-    s.xcr0 = 3;
+    s.xcr0 = 7;
   }
 
   void prepare(const Case& c) {

@@ -8,8 +8,9 @@ namespace callgate::hwfuzz {
 bool wants_to_be_first(const Row& row) {
   if (row.attributes & kSystem) return true;
   return one_of(mnemonic(row), {"ret", "popf", "leave", "enter", "fxrstor", "fxrstor64", "xrstor", "xrstor64", "xsave",
-                                "xsave64", "xsaveopt", "xsaveopt64", "xsavec", "xsavec64", "maskmovq", "maskmovdqu", "xlat", "ldmxcsr", "div", "idiv"}) ||
-         (row.attributes & kRep) || (one_of(mnemonic(row), {"jmp", "call"}) && row.operands[0] == 'E');
+                                "xsave64", "xsaveopt", "xsaveopt64", "xsavec", "xsavec64", "maskmovq", "maskmovdqu", "vmaskmovdqu",
+                                "xlat", "ldmxcsr", "vldmxcsr", "div", "idiv"}) ||
+         mnemonic(row).find("gather") != std::string::npos || (row.attributes & kRep) || (one_of(mnemonic(row), {"jmp", "call"}) && row.operands[0] == 'E');
 }
 
 const char* not_runnable(const Row& row) {

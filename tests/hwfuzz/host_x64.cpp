@@ -20,6 +20,9 @@
 #include <cstring>
 
 #include "base/verify.h"
+#include "cpu/semantics/fpu_state.h"
+#include "cpu/semantics/host_features.h"
+#include "cpu/system/msr.h"
 
 extern "C" {
 /// Loads everything from `in` and runs; returns when the case is over.
@@ -30,6 +33,7 @@ __attribute__((visibility("hidden"))) void hwfuzz_signal();
 __attribute__((visibility("hidden"))) void hwfuzz_resume();
 __attribute__((visibility("hidden"), used)) void hwfuzz_caught(int signal, siginfo_t* info, void* context);
 __attribute__((visibility("hidden"))) callgate::hwfuzz::Registers hwfuzz_out;
+__attribute__((visibility("hidden"))) bool hwfuzz_avx;  ///< the host has ymm registers
 }
 
 // Offsets: Registers in case.h.
@@ -46,6 +50,12 @@ hwfuzz_enter:
   push %r15
   mov %rsp, hwfuzz_rsp(%rip)
   fxrstor64 192(%rdi)
+  cmpb $0, hwfuzz_avx(%rip)
+  je 1f
+  .irp n, 0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15
+  vinsertf128 $1, 704+16*\n(%rdi), %ymm\n, %ymm\n
+  .endr
+1:
   mov %ss, %eax
   push %rax
   push 32(%rdi)
@@ -90,6 +100,13 @@ hwfuzz_exit:
   mov hwfuzz_rsp(%rip), %rsp
   pushfq
   pop 136+hwfuzz_out(%rip)
+  cmpb $0, hwfuzz_avx(%rip)
+  je 1f
+  .irp n, 0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15
+  vextractf128 $1, %ymm\n, 704+16*\n+hwfuzz_out(%rip)
+  .endr
+  vzeroupper
+1:
   fxsave64 192+hwfuzz_out(%rip)
 hwfuzz_resume:
   mov hwfuzz_rsp(%rip), %rsp
@@ -155,7 +172,12 @@ void copy_signal_frame(const ucontext_t& u) {
   for (unsigned i = 0; i < 16; i++) out.gpr[i] = static_cast<u64>(g[kOrder[i]]);
   out.rip = static_cast<u64>(g[REG_RIP]);
   out.rflags = static_cast<u64>(g[REG_EFL]);
-  std::memcpy(static_cast<void*>(&out.fx), u.uc_mcontext.fpregs, sizeof out.fx);
+  const u8* image = reinterpret_cast<const u8*>(u.uc_mcontext.fpregs);
+  std::memcpy(static_cast<void*>(&out.fx), image, sizeof out.fx);
+  // Behind it, the standard format of XSAVE.
+  std::memset(out.upper, 0, sizeof out.upper);
+  if (hwfuzz_avx && (load_as<u64>(image + sizeof out.fx) & kXcr0Avx))
+    std::memcpy(out.upper, image + kXsaveAvxOffset, sizeof out.upper);
 }
 
 /// One page area: for the cases at its address, and for the child to write.
@@ -319,6 +341,7 @@ class LinuxHost final : public Host {
       g_outcome->out = hwfuzz_out;
       g_outcome->out.rip = kExit;
     }
+    if (!hwfuzz_avx) std::memcpy(g_outcome->out.upper, c.in.upper, sizeof c.in.upper);
     std::memcpy(g_outcome->memory, data_, kDataBytes);
     std::memset(code_.writable + c.code_at, kUnusedCode, code_size);
   }
@@ -335,6 +358,7 @@ class LinuxHost final : public Host {
 }  // namespace
 
 Result<std::unique_ptr<Host>> Host::create() {
+  hwfuzz_avx = test::host_has("avx");
   auto host = std::make_unique<LinuxHost>();
   if (const char* why = host->prepare()) return fail(ErrorKind::Host, why);
   // The first case shows whether the child got its pages.

@@ -147,6 +147,11 @@ void random_state(Random& random, Registers& in) {
   if (one_in(random, 60)) in.rflags |= kTF;
   if (one_in(random, 60)) in.rflags |= kID;
   random_fx(random, in.fx);
+  const bool clean = one_in(random, 3);
+  for (auto& upper : in.upper) {
+    hard_bytes(random, reinterpret_cast<u8*>(upper), 16);
+    if (clean) upper[0] = upper[1] = 0;
+  }
 }
 
 }  // namespace callgate::hwfuzz

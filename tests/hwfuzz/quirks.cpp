@@ -46,6 +46,8 @@ bool memory_fault(const Outcome& o) {
 
 void forgive_everything(const Insn&, const Case&, const Outcome& host, Outcome& ours) { ours = host; }
 
+bool is_gather(const Insn& i) { return mnemonic(*i.row).find("gather") != std::string::npos; }
+
 // --- approximations ---------------------------------------------------------------------------------------------
 
 bool close_floats(u32 a, u32 b) {
@@ -57,13 +59,17 @@ bool close_floats(u32 a, u32 b) {
          std::fabs(double{y}) * 3.0 / 4096;  // each has an error of at most 1.5 * 2^-12
 }
 
-void forgive_estimate(const Insn& i, const Case&, const Outcome& host, Outcome& ours) {
+void forgive_close(const u64 (&host)[2], u64 (&ours)[2]) {
   u32 a[4], b[4];
-  std::memcpy(a, host.out.fx.xmm[i.reg], 16);
-  std::memcpy(b, ours.out.fx.xmm[i.reg], 16);
+  std::memcpy(a, host, 16);
+  std::memcpy(b, ours, 16);
   for (unsigned n = 0; n < 4; n++)
     if (close_floats(a[n], b[n])) b[n] = a[n];
-  std::memcpy(ours.out.fx.xmm[i.reg], b, 16);
+  std::memcpy(ours, b, 16);
+}
+void forgive_estimate(const Insn& i, const Case&, const Outcome& host, Outcome& ours) {
+  forgive_close(host.out.fx.xmm[i.reg], ours.out.fx.xmm[i.reg]);
+  forgive_close(host.out.upper[i.reg], ours.out.upper[i.reg]);
 }
 
 /// Two units in the last place (also across a power of two), and with it C1 (the direction of rounding) and #P.
@@ -88,9 +94,8 @@ void forgive_last_place(const Insn&, const Case&, const Outcome& host, Outcome& 
 // --- images of the floating-point state -------------------------------------------------------------------------
 
 bool is_environment(const Insn& i) { return is(i, "fnstenv", "fnsave"); }
-bool is_xsave(const Insn& i) {
-  return is(i, "xsave", "xsave64", "xsaveopt", "xsaveopt64", "xsavec", "xsavec64");
-}
+bool saves_in_use(const Insn& i) { return is(i, "xsaveopt", "xsaveopt64", "xsavec", "xsavec64"); }
+bool is_xsave(const Insn& i) { return is(i, "xsave", "xsave64") || saves_in_use(i); }
 bool is_fx_image(const Insn& i) { return is(i, "fxsave", "fxsave64") || is_xsave(i); }
 bool is_image(const Insn& i) {
   return is_environment(i) || is_fx_image(i) || is(i, "fldenv", "frstor", "fxrstor", "fxrstor64", "xrstor", "xrstor64");
@@ -100,7 +105,14 @@ void forgive_fx_image(const Insn& i, const Case& c, const Outcome& host, Outcome
   const u64 at = operand_address(i, c);
   if (!(c.in.fx.status & 0x80)) forgive_memory(at + 6, 18, host, ours);    // FOP, FIP, FDP
   forgive_memory(at + 28, 4, host, ours);                                  // MXCSR_MASK
-  if (is_xsave(i)) forgive_memory(at + 512, 1, host, ours);                // XSTATE_BV
+  if (!is_xsave(i)) return;
+  // What is in use on one side only is saved there only.
+  const auto in_use = [&](const Outcome& o) { return at + 512 - kData < kDataBytes ? o.memory[at + 512 - kData] : 0; };
+  const u8 differs = saves_in_use(i) ? in_use(host) ^ in_use(ours) : 0;
+  forgive_memory(at + 512, 1, host, ours);  // XSTATE_BV
+  if (differs & 1) forgive_memory(at, 160, host, ours);
+  if (differs & 2) forgive_memory(at + 24, 8, host, ours), forgive_memory(at + 160, 256, host, ours);
+  if (differs & 4) forgive_memory(at + 576, 256, host, ours);
 }
 
 void forgive_environment(const Insn& i, const Case& c, const Outcome& host, Outcome& ours) {
@@ -139,7 +151,9 @@ const Quirk kQuirks[] = {
      [](Cpu&, const Insn& i) { return i.opcode == 0x0D && !i.is_memory && is(i, "prefetch", "prefetchw"); },
      forgive_everything},
     {"estimate", "RCP and RSQRT are approximations that differ between vendors (error below 1.5 * 2^-12)",
-     [](Cpu&, const Insn& i) { return is(i, "rcpss", "rcpps", "rsqrtss", "rsqrtps"); }, forgive_estimate},
+     [](Cpu&, const Insn& i) { 
+       return is(i, "rcpss", "rcpps", "rsqrtss", "rsqrtps", "vrcpss", "vrcpps", "vrsqrtss", "vrsqrtps");
+     }, forgive_estimate},
     {"transcendental", "the last places of x87 transcendentals differ between vendors; ours are rounded correctly",
      [](Cpu&, const Insn& i) {
        return is(i, "fsin", "fcos", "fsincos", "fptan", "fpatan", "f2xm1", "fyl2x", "fyl2xp1");
@@ -190,7 +204,7 @@ const Quirk kQuirks[] = {
     {"maskmov-fault",
      "whether a masked store looks at bytes that it doesn't store, and at its alignment, and goes over to MMX before "
      "it faults, differs between vendors",
-     [](Cpu&, const Insn& i) { return is(i, "maskmovq", "maskmovdqu"); },
+     [](Cpu&, const Insn& i) { return is(i, "maskmovq", "maskmovdqu", "vmaskmovdqu"); },
      [](const Insn&, const Case&, const Outcome& host, Outcome& ours) {
        if (memory_fault(host)) ours = host;
      }},
@@ -198,7 +212,7 @@ const Quirk kQuirks[] = {
      [](Cpu&, const Insn& i) { return i.seg == GS; },
      [](const Insn& i, const Case& c, const Outcome& host, Outcome& ours) {
        if (host.vector == 13 && memory_fault(ours) &&
-           (!is_canonical(operand_address(i, c) - kGsBase) || is(i, "bt", "bts", "btr", "btc")))
+           (!is_canonical(operand_address(i, c) - kGsBase) || is(i, "bt", "bts", "btr", "btc") || is_gather(i)))
          ours = host;
      }},
     {"mmx-transition", "whether an instruction that raises #XM has gone over to MMX before differs between vendors",
@@ -217,13 +231,19 @@ const Quirk kQuirks[] = {
      [](const Insn&, const Case&, const Outcome& host, Outcome& ours) {
        if (ours.vector == 13) ours = host;
      }},
-    {"unaligned-vector",
-     "with AC, #AC for an unaligned 16-byte vector is the processor's choice (SDM 3A, Interrupt 17)",
-     [](Cpu& cpu, const Insn& i) { return cpu.s.flags.test(kAC) && is(i, "movups", "movupd", "movdqu", "lddqu", "pcmpestri", "pcmpestrm",
-                                                  "pcmpistri", "pcmpistrm");
-     },
+    {"gather-trap", "a gather that faults after some lanes takes its single-step trap first on AMD",
+     [](Cpu& cpu, const Insn& i) { return cpu.s.flags.test(kTF) && is_gather(i); },
      [](const Insn&, const Case&, const Outcome& host, Outcome& ours) {
-       if (host.vector == 17) ours = host;
+       if (host.vector == 1 && memory_fault(ours)) ours = host;
+     }},
+    {"unaligned-vector",
+     "with AC, #AC for an unaligned vector is the processor's choice (SDM 3A, Interrupt 17)",
+     [](Cpu& cpu, const Insn& i) { return cpu.s.flags.test(kAC) &&
+              ((i.row->attributes & kAvx) || is(i, "movups", "movupd", "movdqu", "lddqu", "pcmpestri", "pcmpestrm",
+                                                "pcmpistri", "pcmpistrm"));
+     },
+     [](const Insn& i, const Case&, const Outcome& host, Outcome& ours) {
+       if (host.vector == 17 || (ours.vector == 17 && (i.row->attributes & kAvx))) ours = host;
      }},
 };
 

@@ -28,11 +28,13 @@ void simplify(Case& c, const std::function<bool(const Case&)>& still_good) {
   attempt(c, still_good, [](Case& t) { t.memory_seed = 0; });
   attempt(c, still_good, [](Case& t) { t.in.fx = FxImage{}; });
   attempt(c, still_good, [](Case& t) { std::memset(t.in.fx.xmm, 0, sizeof t.in.fx.xmm); });
+  attempt(c, still_good, [](Case& t) { std::memset(t.in.upper, 0, sizeof t.in.upper); });
   for (unsigned i = 0; i < 16; i++) {
     attempt(c, still_good, [i](Case& t) { t.in.gpr[i] = 0; });
     attempt(c, still_good, [i](Case& t) { t.in.gpr[i] &= 0xFFFFFFFF; });
     attempt(c, still_good, [i](Case& t) { t.in.fx.xmm[i][0] = t.in.fx.xmm[i][1] = 0; });
     attempt(c, still_good, [i](Case& t) { t.in.fx.xmm[i][1] = 0; });
+    attempt(c, still_good, [i](Case& t) { t.in.upper[i][0] = t.in.upper[i][1] = 0; });
   }
   for (u64 bit = 1; bit < u64{1} << 22; bit <<= 1)
     if (bit != 2 && bit != 0x200) attempt(c, still_good, [bit](Case& t) { t.in.rflags &= ~bit; });

@@ -65,6 +65,9 @@ std::string changes(const Registers& before, const Registers& now) {
   for (unsigned i = 0; i < 16; i++)
     if (std::memcmp(a.xmm[i], b.xmm[i], 16) != 0)
       s += fmt::format(" xmm{}={:016x}{:016x}", i, b.xmm[i][1], b.xmm[i][0]);
+  for (unsigned i = 0; i < 16; i++)
+    if (std::memcmp(before.upper[i], now.upper[i], 16) != 0)
+      s += fmt::format(" ymm{}={:016x}{:016x}", i, now.upper[i][1], now.upper[i][0]);
   return s;
 }
 
@@ -96,9 +99,10 @@ bool set_register(std::string_view key, std::string_view text, Registers& r) {
     st.sign_exponent = static_cast<u16>(exponent);
     return true;
   }
-  if (key.starts_with("xmm")) {
+  if (key.starts_with("xmm") || key.starts_with("ymm")) {
     const unsigned n = static_cast<unsigned>(std::atoi(std::string(key.substr(3)).c_str())) & 15;
-    return text.size() == 32 && parse(text.substr(0, 16), fx.xmm[n][1]) && parse(text.substr(16), fx.xmm[n][0]);
+    u64* half = key[0] == 'x' ? fx.xmm[n] : r.upper[n];
+    return text.size() == 32 && parse(text.substr(0, 16), half[1]) && parse(text.substr(16), half[0]);
   }
   if (!parse(text, v)) return false;
   for (unsigned i = 0; i < 16; i++)

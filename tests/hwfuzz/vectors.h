@@ -6,7 +6,7 @@
 //
 // Code (instructions joined by '.'), what the state before holds, '>', how it ended ("v=14 e=6 cr2=..." for a fault)
 // and what the state after has changed. Keys: rax ... r15, fl, cw, sw, tw (bit i: Ri is in use), fop, fip, fdp, st0 ...
-// st7 (sign and exponent:significand), mxcsr, xmm0 ... xmm15, m<offset>=<bytes> in the data pages, at (place in the
+// st7 (sign and exponent:significand), mxcsr, xmm0 ... xmm15, ymm0 ... ymm15 (the upper halves), m<offset>=<bytes> in the data pages, at (place in the
 // code pages), seed (of random data pages), rip.
 #pragma once
 
