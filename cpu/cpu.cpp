@@ -87,18 +87,23 @@ void Cpu::refresh() {
     }
   }
 
-  PagingMode mode;
-  mode.paging = s.cr0 & kCr0Pg;
-  mode.pae = s.cr4 & kCr4Pae;
-  mode.long_mode = lma;
-  mode.pse = s.cr4 & kCr4Pse;
-  mode.nxe = s.msr.efer & kEferNxe;
-  mode.wp = s.cr0 & kCr0Wp;
-  mode.smep = s.cr4 & kCr4Smep;
-  mode.smap = s.cr4 & kCr4Smap;
-  mode.root = s.cr3;
-  for (unsigned i = 0; i < 4; i++) mode.pdpte[i] = s.pdpte[i];
-  tlb.set_mode(mode);
+  // Most calls are about something else than paging.
+  const u64 paging[8] = {s.cr0, s.cr3, s.cr4, s.msr.efer, s.pdpte[0], s.pdpte[1], s.pdpte[2], s.pdpte[3]};
+  if (!std::equal(std::begin(paging), std::end(paging), paging_registers_)) {
+    std::copy(std::begin(paging), std::end(paging), paging_registers_);
+    PagingMode mode;
+    mode.paging = s.cr0 & kCr0Pg;
+    mode.pae = s.cr4 & kCr4Pae;
+    mode.long_mode = lma;
+    mode.pse = s.cr4 & kCr4Pse;
+    mode.nxe = s.msr.efer & kEferNxe;
+    mode.wp = s.cr0 & kCr0Wp;
+    mode.smep = s.cr4 & kCr4Smep;
+    mode.smap = s.cr4 & kCr4Smap;
+    mode.root = s.cr3;
+    for (unsigned i = 0; i < 4; i++) mode.pdpte[i] = s.pdpte[i];
+    tlb.set_mode(mode);
+  }
 
   const bool ac = s.flags.test(kAC);
   data_context_ = s.cpl == 3 ? AccessContext::User : ac ? AccessContext::SupervisorAc : AccessContext::Supervisor;
@@ -114,13 +119,15 @@ void Cpu::set_flags(u32 value, u32 mask) {
   const u32 now = (old & ~mask) | (value & mask);
   s.flags.set_value(now);
   if ((old ^ now) & (kVM | kAC)) refresh();
-  if ((old ^ now) & (kTF | kIF | kRF | kVM | kAC)) request_attention();
+  // IF going off lets nothing in.
+  if (((old ^ now) & (kTF | kRF | kVM | kAC)) != 0 || (now & ~old & kIF) != 0) request_attention();
 }
 
 std::vector<u64> Cpu::trail() const {
   std::vector<u64> rips;
   const u64 count = std::min<u64>(s.retired, kTrail - 1);
-  for (u64 n = s.retired - count; n <= s.retired; n++) rips.push_back(trail_[n % kTrail]);
+  for (u64 n = s.retired - count; n <= s.retired; n++)
+    if (trail_[n % kTrail].count == n) rips.push_back(trail_[n % kTrail].rip);
   return rips;
 }
 

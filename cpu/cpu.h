@@ -191,9 +191,10 @@ class Cpu {
   u64 limit() const { return limit_; }
   void set_limit(u64 count) { limit_ = count; }
 
-  /// Where the last instructions were (RIPs, oldest first), for a report. No part of the state.
+  /// Where the last instructions were (RIPs, oldest first), for a report: as far as the engine noted them. No part of the
+  /// state.
   std::vector<u64> trail() const;
-  void note_on_trail(u64 rip) { trail_[s.retired % kTrail] = rip; }
+  void note_on_trail(u64 rip) { trail_[s.retired % kTrail] = {s.retired, rip}; }
 
   /// True while single-step, code breakpoints or a shadow need one instruction at a time with all checks.
   bool careful() const;
@@ -220,13 +221,18 @@ class Cpu {
   u64 limit_ = 0;
   u8 fast_segments_ = 0;  ///< bit i: segment i needs no check for data accesses
   bool long64_ = false;
+  u64 paging_registers_[8] = {};  ///< what the TLB's mode was made from: CR0, CR3, CR4, EFER, the PDPTEs
   bool slow_memory_ = false;  ///< data breakpoints or alignment checks: no access takes the fast path
   bool alignment_checked_ = false;
   CodeSize code_size_ = CodeSize::Bits16;
   AccessContext data_context_ = AccessContext::Supervisor;
   AccessContext access_context_ = AccessContext::Supervisor;  ///< data_context_, or the one that never hits
   static constexpr unsigned kTrail = 16;
-  u64 trail_[kTrail] = {};
+  struct TrailNote {
+    u64 count = ~u64{0};  ///< instructions retired before it
+    u64 rip = 0;
+  };
+  TrailNote trail_[kTrail];
   FaultRecord faults_[8] = {};
   u64 fault_count_ = 0;
 };

@@ -4,6 +4,7 @@
 #include "frontend/run_command.h"
 #include "frontend/version.h"
 #include "machine/guest_cpu.h"
+#include "machine/machine.h"
 
 namespace callgate {
 
@@ -12,7 +13,10 @@ int info_command() {
   uname(&host);
   const GuestCpu cpu = guest_cpu();
   fmt::print("callgate {}\n", kVersion);
-  fmt::print("engines        interp (default)\n");
+  if (default_engine() == Engine::Translator)
+    fmt::print("engines        jit (default), interp, lockstep\n");
+  else
+    fmt::print("engines        interp (default); jit needs an x86-64 host with BMI2\n");
   fmt::print("host           {} {} on {}\n", host.sysname, host.release, host.machine);
   fmt::print("guest CPU      {} (the only model)\n", cpu.model);
   fmt::print("instructions   {} rows in the table\n", cpu.instructions);

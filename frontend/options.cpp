@@ -121,7 +121,8 @@ std::optional<u64> parse_size(const std::string& text) {
 CommandLine parse_command_line(std::vector<std::string> arguments) {
   CommandLine out;
   RunOptions& run = out.run;
-  std::string memory = "512M", smp = "1", engine = "interp", linux_entry = "auto", idle = "auto";
+  std::string engine = default_engine() == Engine::Translator ? "jit" : "interp";
+  std::string memory = "512M", smp = "1", linux_entry = "auto", idle = "auto";
   std::string hash_every, until, compare_every, ignored;
   bool no_matter = false;
   if (const std::string wrong = known_command(arguments); !wrong.empty()) {

@@ -430,7 +430,7 @@ std::string Translator::handler_report() const {
 
 bool translator_supported() {
 #if defined(__x86_64__)
-  return __builtin_cpu_supports("bmi2") && __builtin_cpu_supports("bmi");
+  return __builtin_cpu_supports("bmi2") && __builtin_cpu_supports("bmi") && __builtin_cpu_supports("popcnt");
 #else
   return false;
 #endif

@@ -50,7 +50,7 @@ struct MachineConfig {
   u64 ram_bytes = u64{512} << 20;  ///< a multiple of 4 KiB, 1 MiB to 64 GiB
   unsigned cpus = 1;               ///< 1 to 64
   std::string cpu_model = "callgate";
-  Engine engine = Engine::Interpreter;
+  Engine engine = default_engine();
   TranslatorTuning translator;
   i64 rtc_start = 1'735'689'600;  ///< the CMOS clock at power-on, in seconds since 1970 UTC (default: 2025-01-01)
   bool reset_stops = false;       ///< a guest's reset ends the run instead of starting the machine afresh

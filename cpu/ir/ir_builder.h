@@ -48,6 +48,8 @@ class IrBuilder : public OperandTypes<Operands, W, Memory> {
       return {kSize == 1 ? e.read_gpr(i.rm_byte / 8, 1, i.rm_byte % 8) : e.read_gpr(i.rm, kSize)};
     } else if constexpr (s.kind == 'G') {
       return {kSize == 1 ? e.read_gpr(i.reg_byte / 8, 1, i.reg_byte % 8) : e.read_gpr(i.reg, kSize)};
+    } else if constexpr (s.kind == 'B' && kSize >= 4) {
+      return {e.read_gpr(i.vvvv, kSize)};
     } else if constexpr (s.kind == 'F') {
       return {e.read_gpr(s.fixed, kSize)};
     } else if constexpr (s.kind == 'I') {
@@ -84,6 +86,8 @@ class IrBuilder : public OperandTypes<Operands, W, Memory> {
     } else if constexpr (s.kind == 'G') {
       if constexpr (kSize == 1) e.write_gpr(i.reg_byte / 8, 1, value.id, i.reg_byte % 8);
       else e.write_gpr(i.reg, kSize, value.id);
+    } else if constexpr (s.kind == 'B' && kSize >= 4) {
+      e.write_gpr(i.vvvv, kSize, value.id);
     } else if constexpr (s.kind == 'F') {
       e.write_gpr(s.fixed, kSize, value.id);
     } else if constexpr ((s.kind == 'V' || s.kind == 'W' || s.kind == 'U') && kSize <= 16) {
@@ -277,9 +281,10 @@ class IrBuilder : public OperandTypes<Operands, W, Memory> {
 template <class Semantic, FixedString Operands, u32 Attributes, unsigned W, bool Memory>
 void translate(Emitter& e, const Insn& insn) {
   // What these check depends on more than a block's key.
-  if constexpr (Attributes & (kCpl0 | kNoReal | kMmx | kX87 | kAvx)) {
+  if constexpr (Attributes & (kCpl0 | kMmx | kX87 | kAvx)) {
     e.impossible();
   } else {
+    if ((Attributes & kNoReal) && !e.mode().long64) return e.impossible();
     if ((Attributes & kSse) && !e.mode().sse) return e.impossible();
     IrBuilder<Operands, W, Memory> b(e, insn);
     Semantic{}(b);

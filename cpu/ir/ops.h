@@ -9,6 +9,8 @@
 
 #include "cpu/alu.h"
 #include "cpu/alu_bit.h"
+#include "cpu/alu_bmi.h"
+#include "cpu/alu_extension.h"
 #include "cpu/alu_multiply.h"
 #include "cpu/alu_shift.h"
 #include "cpu/fp/fp.h"
@@ -24,7 +26,8 @@ namespace callgate::ir {
   X(shl) X(shr) X(sar) X(rol) X(ror) X(rcl) X(rcr) X(shld) X(shrd)                                                    \
   X(bt) X(bts) X(btr) X(btc) X(bit_string_offset) X(bsf) X(bsr) X(bswap)                                              \
   X(set_carry) X(complement_carry) X(low_flags) X(set_low_flags)                                                      \
-  X(mul) X(imul) X(imul_low) X(div) X(idiv) X(clear_flags)
+  X(mul) X(imul) X(imul_low) X(div) X(idiv) X(clear_flags)                                                            \
+  X(popcnt) X(tzcnt) X(lzcnt) X(shlx) X(shrx) X(sarx) X(rorx)
 // clang-format on
 
 enum class OpKind : u8 {

@@ -19,7 +19,9 @@ bool can_compute(const ir::Op& op, const Host& host) {
     case shld: case shrd: return host.shift_flags && size != 2;
     case rol: case ror: return host.rotate_flags;
     case bt: case bts: case btr: case btc: return host.bit_test_flags;
-    case bsf: case bsr: return true;
+    case bsf: case bsr: case popcnt: case tzcnt: return true;
+    case lzcnt: return host.lzcnt;
+    case shlx: case shrx: case sarx: case rorx: return true;
     case div: case idiv: return true;
     default: return false;
   }

@@ -58,7 +58,10 @@ bool Emitter::destroys_flags(const ir::BlockInsn& insn) const {
       case Compute:
         // Operations on flags look at the old ones themselves (flags.cpp); of the others some destroy them.
         if (!op.info->flags && op.info->kind != ir::OpKind::not_ && op.info->kind != ir::OpKind::bswap &&
-            op.info->kind != ir::OpKind::sign_fill) return true;
+            op.info->kind != ir::OpKind::sign_fill && op.info->kind != ir::OpKind::shlx &&
+            op.info->kind != ir::OpKind::shrx && op.info->kind != ir::OpKind::sarx &&
+            op.info->kind != ir::OpKind::rorx)
+          return true;
         break;
       default: break;
     }

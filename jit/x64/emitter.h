@@ -187,6 +187,8 @@ class Emitter {
   void lower_double_shift(const ir::Op& op, ir::ValueId id);
   void lower_bit(const ir::Op& op, ir::ValueId id);
   void lower_bit_scan(const ir::Op& op, ir::ValueId id);
+  void lower_bit_count(const ir::Op& op, ir::ValueId id);
+  void lower_flagless_shift(const ir::Op& op, ir::ValueId id);
   void lower_multiply(const ir::Op& op, ir::ValueId id);
   void lower_divide(const ir::Op& op, ir::ValueId id);
   void lower_flag_op(const ir::Op& op, ir::ValueId id);

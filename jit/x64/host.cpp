@@ -47,6 +47,9 @@ bool same(HostFn host, const Op& op, u64 first_b, u64 last_b) {
 // Red zone: the pushes above must not meet it; this file is compiled with -mno-red-zone (jit/CMakeLists.txt).
 Host probe_host() {
   Host h;
+  u64 zeros = 0;
+  asm("lzcntq %1, %0" : "=r"(zeros) : "r"(u64{1}) : "cc");
+  h.lzcnt = zeros == 63;
   h.logic_flags = same(CG_HOST_FLAGS("andq %[b], %[a]"), [](u64 a, u64 b, Flags& f) { alu::and_(a, b, f); }, 0, 40) &&
                   same(CG_HOST_FLAGS("xorq %[b], %[a]"), [](u64 a, u64 b, Flags& f) { alu::xor_(a, b, f); }, 0, 40);
   h.shift_flags =

@@ -7,6 +7,7 @@ struct Host {
   /// Undefined flags come out as Callgate's canonical ones (cpu/alu*.h): logic clears AF; shifts set AF and follow the
   /// rule of count 1 for OF; rotates follow it too; BT keeps the other flags; BSF and BSR set PF with ZF and clear the
   /// rest.
+  bool lzcnt = false;  ///< LZCNT counts; without the extension the same bytes are BSR
   bool logic_flags = false, shift_flags = false, rotate_flags = false, bit_test_flags = false, bit_scan_flags = false;
 };
 

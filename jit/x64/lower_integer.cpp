@@ -55,6 +55,8 @@ void Emitter::lower_compute(const ir::Op& op, ir::ValueId id) {
     case OpKind::bswap:
       return lower_bit(op, id);
     case OpKind::bsf: case OpKind::bsr: return lower_bit_scan(op, id);
+    case OpKind::popcnt: case OpKind::tzcnt: case OpKind::lzcnt: return lower_bit_count(op, id);
+    case OpKind::shlx: case OpKind::shrx: case OpKind::sarx: case OpKind::rorx: return lower_flagless_shift(op, id);
     case OpKind::mul: case OpKind::imul: case OpKind::imul_low: return lower_multiply(op, id);
     case OpKind::div: case OpKind::idiv: return lower_divide(op, id);
     case OpKind::clear_flags: case OpKind::low_flags: case OpKind::set_low_flags: case OpKind::set_carry:
@@ -218,6 +220,22 @@ void Emitter::lower_shift(const ir::Op& op, ir::ValueId id) {
     set_host(id, d);
   }
   flags_defined(op);
+}
+
+// SHLX and relatives, RORX.
+void Emitter::lower_flagless_shift(const ir::Op& op, ir::ValueId id) {
+  const unsigned size = op.info->arg_size[0];
+  const OpKind kind = op.info->kind;
+  const asmjit::Operand n = kind == OpKind::rorx ? asmjit::Operand(asmjit::Imm(loc_[op.args[1]].imm & (8 * size - 1)))
+                                                 : asmjit::Operand(reg(op.args[1], size));
+  const asmjit::Operand source = rm(op.args[0], size);
+  const Gp d = scratch(size);
+  a_.emit(kind == OpKind::shlx   ? u32{Inst::kIdShlx}
+          : kind == OpKind::shrx ? u32{Inst::kIdShrx}
+          : kind == OpKind::sarx ? u32{Inst::kIdSarx}
+                                 : u32{Inst::kIdRorx},
+          d, source, n);
+  set_host(id, d);
 }
 
 void Emitter::lower_double_shift(const ir::Op& op, ir::ValueId id) {

@@ -200,4 +200,40 @@ void Emitter::lower_bit_scan(const ir::Op& op, ir::ValueId id) {
   set_host(id, d);
 }
 
+// POPCNT defines all flags; what TZCNT and LZCNT leave open is canonically clear.
+void Emitter::lower_bit_count(const ir::Op& op, ir::ValueId id) {
+  const unsigned size = op.info->arg_size[0];
+  const asmjit::Operand source = rm(op.args[0], size);
+  const Gp d = scratch(size);
+  flags_dirty_ = false;
+  recipe_ = {};
+  a_.emit(op.info->kind == OpKind::popcnt  ? u32{Inst::kIdPopcnt}
+          : op.info->kind == OpKind::tzcnt ? u32{Inst::kIdTzcnt}
+                                           : u32{Inst::kIdLzcnt},
+          d, source);
+  if (op.info->kind == OpKind::popcnt) {
+    flags_defined(op);
+  } else {
+    flags_in_host_ = false;
+    flag_definitions_++;
+    if (op.flags_wanted() != 0) {
+      const Gp f = scratch(4);
+      a_.setz(f.r8());
+      a_.mov(slot(kTemp3, 1), f.r8());
+      a_.setc(f.r8());
+      a_.mov(slot(kTemp3, 1, 1), f.r8());
+      a_.movzx(f, slot(kTemp3, 1, 1));  // CF
+      a_.shl(f, 8);
+      a_.cmp(slot(kTemp3, 1), 0);
+      asmjit::Label no_zero = a_.newLabel();
+      a_.je(no_zero);
+      a_.or_(f, kZF << 8);
+      a_.bind(no_zero);
+      a_.or_(f, u32{kFlagsFixed} << 8);
+      store_image(f.r16());
+    }
+  }
+  set_host(id, d);
+}
+
 }  // namespace callgate::jit::x64
