@@ -39,13 +39,19 @@ struct Translator::Impl final : CodeListener {
   std::unordered_map<const Row*, RowCounts> counts;
   const u64* running_until = nullptr;  ///< of the run() that is on
   const bool* running_stop = nullptr;
+  bool inside = false;         ///< emitted code is running
+  bool flush_pending = false;  ///< everything is to be forgotten once it has come back
   bool fault_found = false;  ///< the exit that follows is a page fault: the TLB knows which
   bool code_changed = false;  ///< a block was invalidated since emitted code was entered
   u64 flush_at = 0;
 
   // CodeListener
   void code_written(u64 physical, u32 size) override;
-  void code_dropped() override { flush(); }
+  void code_dropped() override {
+    // A handler that emitted code called may have moved memory: what it stands on stays until it is back.
+    if (inside) flush_pending = code_changed = true;
+    else flush();
+  }
   bool has_code(u32 frame) const override { return blocks.has_code(frame); }
 
   void flush();
@@ -93,6 +99,7 @@ void Translator::Impl::code_written(u64 physical, u32 size) {
 
 void Translator::Impl::flush() {
   stats.flushes++;
+  flush_pending = false;
   blocks.clear();
   jumps.clear();
   sites.clear();
@@ -235,10 +242,13 @@ void Translator::Impl::enter(Cpu& c, u32 number, const u64& until, u32 mode_key,
     slot[kBudget] = until - c.s.retired;
     code_changed = false;
     stats.entries++;
+    inside = true;
     const Exit why = thunks.enter(&c.engine, blocks.block(number).entry);
+    inside = false;
     if (why == Exit::Done) {
       stats.exits_done++;
       set_from_image(c.s.flags, slot[kFlagsImage]);
+      if (flush_pending) flush();
       return;
     }
     const u32 what = static_cast<u32>(slot[kExit]);
@@ -382,6 +392,7 @@ u64 Translator::Impl::execute(Cpu& c, const Site& site) {
     c.deliver_fault(fault);
     slot[kFlagsImage] = flags_image(c.s.flags);
   }
+  if (flush_pending) return x64::kLeave;
   if (c.limit() == 0 ? !can_go_on(c) : masks_all(c.s.mxcsr) != masked) return x64::kLeave;
   if (!faulted && c.s.rip == site.next_rip && !code_changed && c.tlb.epoch() == epoch) return x64::kGoOn;
   // Somewhere else, or here but looked up anew. The rest of the block doesn't happen.

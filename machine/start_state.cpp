@@ -15,11 +15,14 @@ Segment loaded_segment(const boot::SegmentState& from) {
   return s;
 }
 
+// Frames that are zero already are left alone: fresh RAM costs the host nothing.
 void write_zeros(PhysicalMap& memory, u64 physical, u64 size) {
   const std::vector<u8> zeros(kPageSize);
   while (size != 0) {
-    const u64 n = std::min<u64>(size, zeros.size());
-    memory.write(physical, std::span<const u8>(zeros).first(n));
+    const u64 n = std::min<u64>(size, kPageSize - (physical & kPageMask));
+    const PhysicalPage page = memory.page(physical);
+    if (page.frame == kNoFrame || !memory.ram().is_zero(page.frame))
+      memory.write(physical, std::span<const u8>(zeros).first(n));
     physical += n;
     size -= n;
   }

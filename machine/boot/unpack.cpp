@@ -34,7 +34,10 @@ tl::unexpected<Error> truncated(Compression c) {
 // The unpacked bytes so far. Grows by need and never past the limit, so that a claim alone costs nothing.
 class Output {
  public:
-  explicit Output(u64 limit) : limit_(limit) {}
+  Output(u64 limit, std::size_t packed) : limit_(limit) {
+    constexpr u64 kUsualRatio = 8;  // kernels shrink to a fourth: growing then never moves what is there
+    bytes_.reserve(static_cast<std::size_t>(std::min(limit, packed * kUsualRatio)));
+  }
 
   // Room for at least one more byte and at most `most`; empty when the limit is reached. Doubles what there is.
   std::span<u8> room(u64 most) {
@@ -70,7 +73,7 @@ Result<std::vector<u8>> unpack_gzip(std::span<const u8> in, u64 max_size) {
   constexpr int kGzipOnly = 15 + 16;  // zlib manual, inflateInit2: windowBits plus 16 decodes gzip only
   if (inflateInit2(&z, kGzipOnly) != Z_OK) return fail(ErrorKind::Host, "zlib could not start");
   const std::unique_ptr<z_stream, int (*)(z_stream*)> end(&z, inflateEnd);
-  Output out(max_size);
+  Output out(max_size, in.size());
   for (;;) {
     if (z.avail_in == 0) {
       const auto piece = in.first(std::min(in.size(), kPiece));
@@ -104,7 +107,7 @@ Result<std::vector<u8>> unpack_lzma(std::span<const u8> in, u64 max_size, Compre
   const std::unique_ptr<lzma_stream, void (*)(lzma_stream*)> end(&lz, lzma_end);
   lz.next_in = in.data();
   lz.avail_in = in.size();
-  Output out(max_size);
+  Output out(max_size, in.size());
   for (;;) {
     u8 spare = 0;
     auto room = out.room(kPiece);
@@ -137,7 +140,7 @@ Result<std::vector<u8>> unpack_zstd(std::span<const u8> in, u64 max_size) {
   const std::unique_ptr<ZSTD_DStream, std::size_t (*)(ZSTD_DStream*)> stream(ZSTD_createDStream(), ZSTD_freeDStream);
   if (!stream) return fail(ErrorKind::Host, "libzstd could not start");
   ZSTD_inBuffer source{in.data(), in.size(), 0};
-  Output out(max_size);
+  Output out(max_size, in.size());
   for (;;) {
     u8 spare = 0;
     auto room = out.room(kPiece);
@@ -157,7 +160,7 @@ Result<std::vector<u8>> unpack_zstd(std::span<const u8> in, u64 max_size) {
 // The "legacy frame": a magic number, then blocks of a 32-bit compressed size and data, each of at most 8 MiB unpacked.
 Result<std::vector<u8>> unpack_lz4(std::span<const u8> in, u64 max_size) {
   constexpr u64 kBlock = u64{8} << 20;
-  Output out(max_size);
+  Output out(max_size, in.size());
   in = in.subspan(4);
   while (!in.empty()) {
     if (in.size() < 4) return truncated(Compression::Lz4);
@@ -241,7 +244,7 @@ Result<std::vector<u8>> unpack(std::span<const u8> data, u64 max_size) {
   const Compression format = detect_compression(data);
   switch (format) {
     case Compression::None:
-      if (data.size() > max_size) return Output(max_size).too_big();
+      if (data.size() > max_size) return Output(max_size, data.size()).too_big();
       return std::vector<u8>(data.begin(), data.end());
     case Compression::Gzip:
       return unpack_gzip(data, max_size);
