@@ -5,20 +5,21 @@
 namespace callgate::jit {
 
 void BlockCache::insert(u32 number) {
-  for (std::size_t at = hash(blocks_[number].key);; at++) {
-    u32& entry = index_[at & (index_.size() - 1)];
-    if (entry != kNoBlock && entry != kErased) continue;
-    used_ += entry == kNoBlock;
-    entry = number;
+  const u64 h = hash(blocks_[number].key);
+  for (u64 at = h;; at++) {
+    Entry& entry = index_[at & (index_.size() - 1)];
+    if (entry.number != kNoBlock && entry.number != kErased) continue;
+    used_ += entry.number == kNoBlock;
+    entry = {number, tag_of(h)};
     return;
   }
 }
 
 void BlockCache::erase(u32 number) {
-  for (std::size_t at = hash(blocks_[number].key);; at++) {
-    u32& entry = index_[at & (index_.size() - 1)];
-    if (entry != number) continue;
-    entry = kErased;
+  for (u64 at = hash(blocks_[number].key);; at++) {
+    Entry& entry = index_[at & (index_.size() - 1)];
+    if (entry.number != number) continue;
+    entry.number = kErased;
     return;
   }
 }
@@ -44,7 +45,7 @@ u32 BlockCache::add(TranslatedBlock block) {
   frame.writes = 0;
   blocks_.push_back(std::move(block));
   if (used_ * 2 >= index_.size()) {
-    index_.assign(index_.size() * 2, kNoBlock);
+    index_.assign(index_.size() * 2, Entry{});
     used_ = 0;
     for (u32 n = 0; n < number; n++)
       if (blocks_[n].valid) insert(n);
@@ -79,7 +80,7 @@ bool BlockCache::written(u32 frame) {
 void BlockCache::clear() {
   blocks_.clear();
   links_.clear();
-  std::fill(index_.begin(), index_.end(), kNoBlock);
+  std::fill(index_.begin(), index_.end(), Entry{});
   used_ = 0;
   frames_.clear();
 }

@@ -46,10 +46,11 @@ class BlockCache {
 
   /// The number of the block, or kNoBlock.
   u32 find(const BlockKey& key) const {
-    for (std::size_t at = hash(key);; at++) {
-      const u32 number = index_[at & (index_.size() - 1)];
-      if (number == kNoBlock) return kNoBlock;
-      if (number != kErased && blocks_[number].key == key) return number;
+    const u64 h = hash(key);
+    for (u64 at = h;; at++) {
+      const Entry& e = index_[at & (index_.size() - 1)];
+      if (e.number == kNoBlock) return kNoBlock;
+      if (e.tag == tag_of(h) && e.number != kErased && blocks_[e.number].key == key) return e.number;
     }
   }
   u32 next_number() const { return static_cast<u32>(blocks_.size()); }
@@ -78,9 +79,15 @@ class BlockCache {
 
  private:
   static constexpr u32 kErased = kNoBlock - 1;
-  static std::size_t hash(const BlockKey& k) {
+  static u64 hash(const BlockKey& k) {
     return (k.rip ^ u64{k.frame} << 40 ^ u64{k.mode} << 17) * 0x9E3779B97F4A7C15ull >> 20;
   }
+  /// Hash bits that the place in the index doesn't tell: a block is looked at only when it is the right one.
+  static u32 tag_of(u64 hash) { return static_cast<u32>(hash >> 12); }
+  struct Entry {
+    u32 number = kNoBlock;
+    u32 tag = 0;
+  };
   void insert(u32 number);
   void erase(u32 number);
 
@@ -98,7 +105,7 @@ class BlockCache {
   CodeArena& arena_;
   std::deque<TranslatedBlock> blocks_;
   std::deque<Link> links_;
-  std::vector<u32> index_ = std::vector<u32>(1024, kNoBlock);  ///< block numbers by key: open addressing
+  std::vector<Entry> index_ = std::vector<Entry>(1024);  ///< by key: open addressing
   std::size_t used_ = 0;  ///< of index_, erased ones included
   std::unordered_map<u32, Frame> frames_;
 };
