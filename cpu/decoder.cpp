@@ -174,10 +174,11 @@ bool prefix_matches(MandatoryPrefix want, const Prefixes& p) {
 
 bool vex_matches(const Encoding& e, const Prefixes& p) {
   if ((e.vex_length == VexLength::Only128 && p.vex_l) || (e.vex_length == VexLength::Only256 && !p.vex_l)) return false;
+  if ((e.rexw_only && !(p.rex & 8)) || (e.rexw_never && (p.rex & 8))) return false;
   return e.uses_vvvv || p.vvvv == 0;
 }
 
-/// The row. Where VEX.L or VEX.vvvv alone are wrong, the row is found all the same: the processor looks at them when it knows
+/// The row. Where VEX.L, VEX.W or VEX.vvvv alone are wrong, the row is found all the same: the processor looks at them when it knows
 /// the length.
 const Encoding* match(u8 map, u8 opcode, u8 modrm, CodeSize size, const Prefixes& p) {
   const Encoding* wrong_vex = nullptr;
@@ -185,7 +186,7 @@ const Encoding* match(u8 map, u8 opcode, u8 modrm, CodeSize size, const Prefixes
     if (!prefix_matches(e.prefix, p)) continue;
     if (e.row->attributes & (size == CodeSize::Bits64 ? kNo64 : kOnly64)) continue;
     const bool rex_w = p.rex & 8;
-    if ((e.rexw_only && !rex_w) || (e.rexw_never && rex_w)) continue;
+    if (!p.vex && ((e.rexw_only && !rex_w) || (e.rexw_never && rex_w))) continue;
     if (e.has_modrm) {
       const bool memory = modrm < 0xC0 && !e.mod_ignored;
       if (e.exact_modrm >= 0 && e.exact_modrm != modrm) continue;
