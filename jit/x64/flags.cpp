@@ -82,6 +82,7 @@ Emitter::FlagRecipe Emitter::compare_recipe(u32 inst, ir::ValueId a, ir::ValueId
     f.imm = sign_extend(r.imm, 8 * size);
     if (f.imm != static_cast<i32>(f.imm)) return {};
   }
+  if (writes_inputs_of(f, *insn_)) return {};  // CMPXCHG compares, and then writes what it compared
   return f;
 }
 
