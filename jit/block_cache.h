@@ -17,7 +17,7 @@ constexpr u32 kNoBlock = ~u32{0};
 struct BlockKey {
   u64 rip = 0;
   u32 frame = 0;  ///< of RAM, where the code is
-  u32 mode = 0;   ///< key_of() its mode
+  u32 mode = 0;   ///< its mode_key()
   bool operator==(const BlockKey&) const = default;
 };
 

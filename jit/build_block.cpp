@@ -87,6 +87,10 @@ static bool sse_usable(const Cpu& c) {
   return !(c.s.cr0 & (kCr0Em | kCr0Ts)) && (c.s.cr4 & kCr4Osfxsr) && masks_all(c.s.mxcsr);
 }
 
+static bool x87_usable(const Cpu& c) {
+  return !(c.s.cr0 & (kCr0Em | kCr0Ts)) && x87_is_plain(c.s.x87.control);
+}
+
 ir::Mode mode_of(const Cpu& c) {
   ir::Mode m;
   m.code_size = c.code_size();
@@ -110,17 +114,18 @@ bool can_translate(const Cpu& c) {
   return c.bits64() || (c.s.seg[CS].limit == 0xFFFFFFFF && c.s.seg[CS].base == 0 && c.code_size() == CodeSize::Bits32);
 }
 
-u32 key_of(const ir::Mode& m) {
+static u32 key_of(const ir::Mode& m) {
   return static_cast<u32>(m.code_size) | u32{m.long64} << 2 | u32{m.stack_size} << 3 | u32{m.flat_segments} << 8 |
          u32{m.zero_bases} << 16 | u32{m.sse} << 24 | u32{m.flat_code} << 25;
 }
 
 u32 mode_key(const Cpu& c) {
-  if (!c.bits64()) return key_of(mode_of(c));
+  const u32 x87 = x87_usable(c) ? kModeX87 : 0;
+  if (!c.bits64()) return key_of(mode_of(c)) | x87;
   static constexpr ir::Mode kLong;
   ir::Mode m = kLong;
   m.sse = sse_usable(c);
-  return key_of(m);
+  return key_of(m) | x87;
 }
 
 }  // namespace callgate::jit

@@ -17,13 +17,17 @@ void build_block(std::span<const u8> code, unsigned most, ir::Block& block);
 
 /// All SSE exceptions are masked: only then does the host execute vector instructions.
 inline bool masks_all(u32 mxcsr) { return (mxcsr & 0x1F80) == 0x1F80; }
+/// All x87 exceptions are masked, and the precision is one that exists: only then does the host execute x87 instructions.
+inline bool x87_is_plain(u16 control) { return (control & 0x3F) == 0x3F && (control & 0x300) != 0x100; }
+/// What of a mode unit instructions (LDMXCSR, FLDCW) can change: equal numbers, equal modes.
+inline unsigned unit_modes(const CpuState& s) { return unsigned{masks_all(s.mxcsr)} | unsigned{x87_is_plain(s.x87.control)} << 1; }
 /// The mode of translations of `c`'s code now.
 ir::Mode mode_of(const Cpu& c);
 /// True when code can be translated in this mode at all.
 bool can_translate(const Cpu& c);
-/// A number that tells modes apart.
-u32 key_of(const ir::Mode& mode);
-/// key_of(mode_of(c)).
+/// A number that tells modes apart: mode_of(c), and what only a backend looks at.
 u32 mode_key(const Cpu& c);
+/// Of a mode's number: x87 instructions may be executed, and x87_is_plain().
+constexpr u32 kModeX87 = 1u << 26;
 
 }  // namespace callgate::jit

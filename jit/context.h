@@ -15,8 +15,8 @@ enum Slot : unsigned {
   kEnd,           ///< the count at which the budget is used up
   kTranslator,    ///< Translator*
   kCpu,           ///< Cpu*
-  kVectors,       ///< byte 0: the host's vector registers and MXCSR are the guest's; bytes 4 to 7: the host's own MXCSR
-  kModeKey,       ///< key_of() the mode
+  kVectors,       ///< byte 0: the host's vector registers and MXCSR are the guest's; byte 1: its x87 is; bytes 4 to 7: the host's own MXCSR
+  kModeKey,       ///< mode_key()
   kTemp0, kTemp1, kTemp2, kTemp3,  ///< spilled values of one instruction
 };
 static_assert(kTemp3 < EngineSlots::kCount);

@@ -152,6 +152,7 @@ u32 Translator::Impl::translate(Cpu& c, const BlockKey& key, const ir::Mode& mod
       const std::string wrong = ir::verify(block);
       VERIFY(wrong.empty(), ("a block breaks the rules of the IR: " + wrong + "\n" + ir::print(block)).c_str());
     }
+    if (key.mode & kModeX87) x64::note_x87(block, host);
     if (options.passes) probe_groups(block);
     if (options.passes) flags_liveness(block);
     else all_flags_live(block);
@@ -185,7 +186,7 @@ void Translator::Impl::run(Cpu& c, const u64& until, const bool& stop) {
       continue;
     }
     const ir::Mode mode = mode_of(c);
-    const u32 mode_key = key_of(mode);
+    const u32 mode_key = jit::mode_key(c);
     running_until = &until;
     running_stop = &stop;
     c.engine.slot[kModeKey] = mode_key;
@@ -194,8 +195,8 @@ void Translator::Impl::run(Cpu& c, const u64& until, const bool& stop) {
     c.engine.slot[kTranslator] = to_slot(this);
     c.engine.slot[kCpu] = to_slot(&c);
     c.set_limit(1);  // 0 is the call for attention
-    const bool masked = masks_all(c.s.mxcsr);
-    while (c.limit() != 0 && c.s.retired < until && !stop && masks_all(c.s.mxcsr) == masked) {
+    const unsigned units = unit_modes(c.s);
+    while (c.limit() != 0 && c.s.retired < until && !stop && unit_modes(c.s) == units) {
       const u32 number = lookup(c, mode_key, mode);
       const TranslatedBlock* b = number != kNoBlock ? &blocks.block(number) : nullptr;
       if (b == nullptr || b->entry == nullptr || until - c.s.retired < b->insns) {
@@ -378,7 +379,7 @@ u64 Translator::Impl::execute(Cpu& c, const Site& site) {
   c.note_on_trail(site.rip);
   if (site.flags_in) set_from_image(c.s.flags, slot[kFlagsImage]);
   const u64 epoch = c.tlb.epoch();
-  const bool masked = masks_all(c.s.mxcsr);
+  const unsigned units = unit_modes(c.s);
   c.set_limit(1);
   bool faulted = false;
   try {
@@ -393,7 +394,7 @@ u64 Translator::Impl::execute(Cpu& c, const Site& site) {
     slot[kFlagsImage] = flags_image(c.s.flags);
   }
   if (flush_pending) return x64::kLeave;
-  if (c.limit() == 0 ? !can_go_on(c) : masks_all(c.s.mxcsr) != masked) return x64::kLeave;
+  if (c.limit() == 0 ? !can_go_on(c) : unit_modes(c.s) != units) return x64::kLeave;
   if (!faulted && c.s.rip == site.next_rip && !code_changed && c.tlb.epoch() == epoch) return x64::kGoOn;
   // Somewhere else, or here but looked up anew. The rest of the block doesn't happen.
   const void* code = code_at(c, c.s.rip);

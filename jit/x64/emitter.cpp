@@ -20,6 +20,7 @@ Emitted Emitter::emit() {
   a_.js(no_budget);
   for (insn_index_ = 0; insn_index_ < count; insn_index_++) emit_insn(block_.insns[insn_index_]);
   if (!ended_) {
+    settle_x87();
     save_flags();
     jump_to(block_.next_rip());
   }
@@ -89,6 +90,9 @@ void Emitter::emit_insn(const ir::BlockInsn& insn) {
     emit_vector(vector);
     return;
   }
+  if (insn.count != 0)
+    if (const X87Form x87 = x87_form(block_.mode, insn.insn); x87.kind != X87Form::None) return emit_x87(x87);
+  if (insn.count == 0 || insn.insn.ends_block) settle_x87();
   const bool overwrites = writes_inputs_of(recipe_, insn);
   if (insn.count == 0 || (overwrites && after != 0)) save_flags();
   else if (destroys_flags(insn) && recipe_.kind == FlagRecipe::None) save_flags();
@@ -166,14 +170,14 @@ void Emitter::emit_handler(const ir::BlockInsn& b) {
   a_.call(reinterpret_cast<u64>(context_.thunks.execute));
   flags_in_host_ = flags_dirty_ = false;
   recipe_ = {};
-  vectors_ready_ = false;
+  vectors_ready_ = x87_ready_ = false;
 }
 
 asmjit::Label Emitter::bail_label() {
   if (!bail_of_insn_.isValid()) {
     bail_of_insn_ = a_.newLabel();
     if (site_of_insn_ == ~u32{0}) site_of_insn_ = add_site(*insn_, 0);
-    bails_.push_back({bail_of_insn_, site_of_insn_, recipe_});
+    bails_.push_back({bail_of_insn_, site_of_insn_, recipe_, last_x87_});
   }
   return bail_of_insn_;
 }
@@ -193,6 +197,7 @@ void Emitter::emit_cold_stubs() {
   for (const ColdStub& stub : cold_) {
     a_.bind(stub.entry);
     save_by(stub.recipe);
+    store_last_x87(stub.x87);
     if (stub.address.isValid()) a_.mov(x86::rax, stub.address);
     if (stub.group != 0) a_.mov(group_addend(stub.group), x86::rax);
     a_.mov(x86::ecx, stub.site);
@@ -208,6 +213,7 @@ void Emitter::emit_cold_stubs() {
   for (const PendingBail& bail : bails_) {
     a_.bind(bail.label);
     save_by(bail.recipe);
+    store_last_x87(bail.x87);
     a_.mov(x86::ecx, bail.site);
     a_.jmp(reinterpret_cast<u64>(context_.thunks.exit_bail));
   }

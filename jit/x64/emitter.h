@@ -17,6 +17,7 @@
 #include "jit/x64/registers.h"
 #include "jit/x64/thunks.h"
 #include "jit/x64/vector_form.h"
+#include "jit/x64/x87_form.h"
 
 namespace callgate::jit::x64 {
 
@@ -88,6 +89,12 @@ class Emitter {
     i64 imm = 0;
     bool operator==(const FlagRecipe&) const = default;
   };
+  /// The last x87 instruction, when CpuState doesn't name it yet.
+  struct LastX87 {
+    bool valid = false;
+    u16 opcode = 0;
+    u64 rip = 0;
+  };
   struct ColdStub {
     asmjit::Label entry, back;
     u32 site;
@@ -95,6 +102,7 @@ class Emitter {
     FlagRecipe recipe{};
     u8 group = 0;  ///< where the addend is to be kept
     Gp address{};  ///< what the thunk wants in rax, when it isn't there yet
+    LastX87 x87{};
   };
 
   // --- emitter.cpp: the block and its exits
@@ -205,6 +213,14 @@ class Emitter {
   void emit_vector_move(const VectorForm& form);
   asmjit::Operand vector_operand(const VectorOperand& operand, const VectorForm& form);
 
+  // --- lower_x87.cpp
+  void need_x87();
+  void emit_x87(const X87Form& form);
+  void embed_x87(const X87Form& form);
+  void store_last_x87(const LastX87& last);
+  /// CpuState names the last x87 instruction.
+  void settle_x87();
+
   // --- lower_data.cpp
   void lower_write_gpr(const ir::Op& op);
   void lower_extend(const ir::Op& op, ir::ValueId id, bool sign);
@@ -242,6 +258,8 @@ class Emitter {
   u32 flag_definitions_ = 0;  ///< how many there were
   FlagRecipe recipe_;  ///< makes the guest's flags; the image in memory is older
   bool vectors_ready_ = false;  ///< the host's vector registers hold the guest's here
+  bool x87_ready_ = false;  ///< the host's x87 is the guest's here
+  LastX87 last_x87_;
   bool ended_ = false;  ///< an unconditional jump was emitted
   asmjit::Label when_end_;
   bool when_open_ = false;
@@ -261,6 +279,7 @@ class Emitter {
     asmjit::Label label;
     u32 site;
     FlagRecipe recipe;
+    LastX87 x87;
   };
   std::vector<PendingBail> bails_;
 };

@@ -72,6 +72,7 @@ Host probe_host() {
       same(CG_HOST_FLAGS("btsl %k[b], %k[a]"), [](u64 a, u64 b, Flags& f) { alu::bts(static_cast<u32>(a), static_cast<u32>(b), f); }, 0, 70);
   h.bit_scan_flags = same(CG_HOST_FLAGS("bsfq %[a], %[a]"), [](u64 a, u64, Flags& f) { alu::bsf(a, f); }, 0, 1) &&
                      same(CG_HOST_FLAGS("bsrl %k[a], %k[a]"), [](u64 a, u64, Flags& f) { alu::bsr(static_cast<u32>(a), f); }, 0, 1);
+  h.x87 = probe_x87();
   return h;
 }
 #else

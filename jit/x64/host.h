@@ -9,9 +9,14 @@ struct Host {
   /// rest.
   bool lzcnt = false;  ///< LZCNT counts; without the extension the same bytes are BSR
   bool logic_flags = false, shift_flags = false, rotate_flags = false, bit_test_flags = false, bit_scan_flags = false;
+  /// The x87 computes what cpu/fp computes, flags and condition codes included.
+  bool x87 = false;
 };
 
 /// Probes the host once a call.
 Host probe_host();
+
+/// Host::x87 (x87_host.cpp).
+bool probe_x87();
 
 }  // namespace callgate::jit::x64

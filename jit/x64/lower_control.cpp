@@ -133,6 +133,7 @@ void Emitter::lower_resolve(const ir::Op& op) {
   a_.bind(stub.back);
   a_.mov(slot(kTarget), x86::rax);
   stub.recipe = recipe_;
+  stub.x87 = last_x87_;
   cold_.push_back(stub);
 }
 

@@ -100,6 +100,7 @@ void Emitter::probe(const ir::Op& op, unsigned alignment) {
                 write ? context_.thunks.slow_write : context_.thunks.slow_read};
   context_.sites[stub.site].promoted = write != own_write;
   stub.recipe = recipe_;
+  stub.x87 = last_x87_;
   stub.group = op.group;
   a_.ja(stub.entry);
   const Mem addend = x86::ptr(kTlb, x86::rcx, 0, static_cast<i32>(offsetof(TlbTable, addend)));

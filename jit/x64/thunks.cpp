@@ -3,6 +3,7 @@
 #include "base/verify.h"
 #include "cpu/ir/ir.h"
 #include "jit/x64/registers.h"
+#include "jit/x64/x87_thunks.h"
 
 namespace callgate::jit::x64 {
 
@@ -10,9 +11,10 @@ namespace {
 
 constexpr unsigned kSavedByCallee[] = {3, 5, 12, 13, 14, 15};  // rbx, rbp, r12 to r15
 
-/// The frame of emitted code: the addends of probe groups. With the return address and the registers above it the stack
+/// The frame of emitted code: the addends of probe groups, and an image of the x87's registers while C++ runs. With the return address and the registers above it the stack
 /// is aligned to 16.
-constexpr i32 kFrame = 8 * ir::kMostGroups + 8;
+constexpr i32 kX87Image = 8 * ir::kMostGroups;
+constexpr i32 kFrame = kX87Image + static_cast<i32>(kX87ImageBytes) + 8;
 static_assert((kFrame + 8 * (std::size(kSavedByCallee) + 1)) % 16 == 0);
 
 class ThunkEmitter {
@@ -95,6 +97,24 @@ Thunks emit_thunks(CodeArena& arena, const Callbacks& callbacks) {
     a.bind(none);
   };
 
+  t.load_x87 = e.here();
+  emit_load_x87(a, kX87Image);
+  asmjit::Label store_x87 = a.newLabel();
+  a.bind(store_x87);
+  emit_store_x87(a);
+  // `depth`: bytes of the stack below the frame.
+  const auto store_x87_to_state = [&](i32 depth) {
+    a.lea(x86::rdi, x86::ptr(x86::rsp, depth + kX87Image));
+    a.call(store_x87);
+  };
+  const auto if_x87 = [&](const auto& body) {
+    asmjit::Label none = a.newLabel();
+    a.cmp(x87_is_here(), 0);
+    a.je(none);
+    body();
+    a.bind(none);
+  };
+
   asmjit::Label leave = a.newLabel();
   const auto exit = [&](Exit why) {
     const u8* at = e.here();
@@ -114,6 +134,8 @@ Thunks emit_thunks(CodeArena& arena, const Callbacks& callbacks) {
     a.mov(slot(kExit), x86::rcx);
     e.store_pinned(true);
     if_vectors(vectors_out);
+    // C++ may use the x87 (long double), and wants it empty.
+    if_x87([&] { a.fnsave(x86::ptr(x86::rsp, 8 + kX87Image)); });
     a.lea(x86::rdi, x86::ptr(kState, -static_cast<i32>(sizeof(EngineSlots))));
     a.mov(x86::rsi, x86::rax);
     a.mov(x86::edx, x86::ecx);
@@ -122,6 +144,7 @@ Thunks emit_thunks(CodeArena& arena, const Callbacks& callbacks) {
     a.call(x86::rax);
     a.add(x86::rsp, 8);
     if_vectors(vectors_in);
+    if_x87([&] { a.frstor(x86::ptr(x86::rsp, 8 + kX87Image)); });
     asmjit::Label bail = a.newLabel();
     a.test(x86::rax, x86::rax);
     e.load_pinned(true);
@@ -142,6 +165,7 @@ Thunks emit_thunks(CodeArena& arena, const Callbacks& callbacks) {
   {
     e.store_pinned();
     if_vectors(store_vectors);
+    if_x87([&] { store_x87_to_state(8); });
     a.lea(x86::rdi, x86::ptr(kState, -static_cast<i32>(sizeof(EngineSlots))));
     a.mov(x86::esi, x86::ecx);
     a.sub(x86::rsp, 8);
@@ -163,6 +187,7 @@ Thunks emit_thunks(CodeArena& arena, const Callbacks& callbacks) {
   }
   a.bind(leave);
   if_vectors(store_vectors);
+  if_x87([&] { store_x87_to_state(0); });
   a.add(x86::rsp, kFrame);
   for (unsigned n = std::size(kSavedByCallee); n-- > 0;) a.pop(x86::gpq(kSavedByCallee[n]));
   a.ret();

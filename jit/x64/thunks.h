@@ -31,6 +31,7 @@ struct Thunks {
   const u8* slow_write = nullptr;
   const u8* slow_resolve = nullptr;  ///< called; rax: target, ecx: site; rax: code
   const u8* load_vectors = nullptr;  ///< called; the guest's vector registers and MXCSR become the host's
+  const u8* load_x87 = nullptr;      ///< called; the guest's x87 becomes the host's. Changes rax, rcx, rdx
   const u8* execute = nullptr;      ///< called; ecx: site
 };
 
