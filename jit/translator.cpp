@@ -143,15 +143,15 @@ u32 Translator::Impl::translate(Cpu& c, const BlockKey& key, const ir::Mode& mod
     t.bytes = static_cast<u16>(std::min<unsigned>(64, kPageSize - offset));
     t.restless = true;
   } else if (!block.insns.empty()) {
+    if (options.verify) {
+      const std::string wrong = ir::verify(block);
+      VERIFY(wrong.empty(), ("a block breaks the rules of the IR: " + wrong + "\n" + ir::print(block)).c_str());
+    }
     for (ir::BlockInsn& b : block.insns)
       if (b.count != 0 && !x64::can_lower(block, b, host)) {
         b.count = 0;
         b.may_leave = true;
       }
-    if (options.verify) {
-      const std::string wrong = ir::verify(block);
-      VERIFY(wrong.empty(), ("a block breaks the rules of the IR: " + wrong + "\n" + ir::print(block)).c_str());
-    }
     if (key.mode & kModeX87) x64::note_x87(block, host);
     if (options.passes) probe_groups(block);
     if (options.passes) flags_liveness(block);

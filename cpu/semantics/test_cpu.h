@@ -10,6 +10,7 @@
 #include "base/verify.h"
 #include "cpu/cpu.h"
 #include "cpu/decoder.h"
+#include "cpu/test_engine.h"
 
 namespace callgate::test {
 
@@ -47,7 +48,8 @@ class TestCpu {
   static constexpr u64 kStack = 0x9000;  ///< RSP at first
 
   explicit TestCpu(Mode mode)
-      : memory_(make_ram(), kRamSize), cpu_(0, memory_, platform, log_, model_) {
+      : memory_(make_ram(), kRamSize), cpu_(0, memory_, platform, log_, model_), decoded_(memory_), interpreter_(decoded_) {
+    if (make_test_engine != nullptr) engine_ = make_test_engine(memory_, interpreter_);
     CpuState& s = cpu_.s;
     s.flags.set_value(kFlagsFixed);
     s.gpr[RSP] = kStack;
@@ -83,11 +85,12 @@ class TestCpu {
   /// Puts code where the next instruction is.
   void place(std::span<const u8> code) {
     const u64 at = (cpu_.bits64() ? 0 : cpu_.s.seg[CS].base) + cpu_.s.rip;
-    std::copy(code.begin(), code.end(), ram() + at);
+    memory_.bus_write(at, code);
     end_ = cpu_.s.rip + code.size();
   }
   /// Executes the instruction at RIP as an engine would. A fault leaves RIP on it.
   std::optional<Fault> step() {
+    if (engine_) return step_on_engine();
     CpuState& s = cpu_.s;
     const u64 at = (cpu_.bits64() ? 0 : s.seg[CS].base) + s.rip;
     Insn insn;
@@ -105,6 +108,8 @@ class TestCpu {
   /// Places code and runs it to its end.
   std::optional<Fault> run(std::span<const u8> code) {
     place(code);
+    if (engine_)
+      if (const auto fault = run_as_block(code)) return fault;
     while (cpu_.s.rip != end_)
       if (const auto fault = step()) return fault;
     return std::nullopt;
@@ -129,6 +134,34 @@ class TestCpu {
   PortBoard platform;
 
  private:
+  /// There is no IDT: a fault ends in the shutdown of a processor that is as it was before the instruction.
+  std::optional<Fault> step_on_engine(u64 instructions = 1) {
+    const u64 faults = cpu_.faults_delivered(), until = cpu_.s.retired + instructions;
+    const bool stop = false;
+    engine_->run(cpu_, until, stop);
+    cpu_.s.pending_db = 0;  // nobody delivers traps here
+    const u64 delivered = cpu_.faults_delivered() - faults;
+    if (delivered == 0) return std::nullopt;
+    cpu_.s.activity = Activity::Running;
+    const auto all = cpu_.recent_faults();
+    return all[all.size() - delivered].fault;
+  }
+
+  /// Straight code in one go: an engine that executes blocks has it as one, with a jump to itself at its end.
+  std::optional<Fault> run_as_block(std::span<const u8> code) {
+    u64 count = 0;
+    for (std::size_t at = 0; at < code.size(); count++) {
+      Insn insn;
+      if (decode(code.subspan(at), cpu_.code_size(), insn) != DecodeStatus::Ok || insn.ends_block) return std::nullopt;
+      at += insn.length;
+    }
+    memory_.bus_write((cpu_.bits64() ? 0 : cpu_.s.seg[CS].base) + end_, std::array<u8, 2>{0xEB, 0xFE});
+    const u64 before = cpu_.s.retired;
+    const auto fault = step_on_engine(count + 1);
+    if (!fault && cpu_.s.rip == end_ && cpu_.s.retired == before + count + 1) cpu_.s.retired--;  // the jump
+    return fault;
+  }
+
   static std::unique_ptr<Ram> make_ram() {
     auto ram = Ram::create(kRamSize);
     VERIFY(ram.has_value(), "16 MiB for a test");
@@ -139,6 +172,9 @@ class TestCpu {
   CpuModel model_;
   PhysicalMap memory_;
   Cpu cpu_;
+  DecodeCache decoded_;
+  Interpreter interpreter_;
+  std::unique_ptr<TestEngine> engine_;  ///< nullptr: instructions are executed one by one by their handlers
   u64 end_ = 0;
 };
 

@@ -46,12 +46,9 @@ TEST_CASE("the count is exact at a port access, and a program's RDTSC sees the i
   cpu.s = m.cpu.s;
   cpu.refresh();
   m.code({0x90, 0x90, 0xED, 0x90, 0xED});  // nop; nop; in eax, dx; nop; in eax, dx
-  const bool stop = false;
-  u64 until = 3;
-  m.interpreter.run(cpu, until, stop);
+  m.execute(cpu, 3);
   CHECK(cpu.s.gpr[RAX] == 2);
-  until = 5;
-  m.interpreter.run(cpu, until, stop);
+  m.execute(cpu, 5);
   CHECK(cpu.s.gpr[RAX] == 4);
 }
 

@@ -1,4 +1,4 @@
-// A small machine for the tests of the system half: RAM, one processor, the interpreter, and descriptor tables that are
+// A small machine for the tests of the system half: RAM, one processor, an engine, and descriptor tables that are
 // ready to use. Every exception handler is a jump to itself, so that a test sees where the processor went and its
 // frame.
 #pragma once
@@ -11,6 +11,7 @@
 #include "cpu/interpreter.h"
 #include "cpu/system/exceptions.h"
 #include "cpu/system/segments.h"
+#include "cpu/test_engine.h"
 
 namespace callgate::test {
 
@@ -61,6 +62,7 @@ class TestMachine {
 
   TestMachine()
       : ram_map(make_ram(), 0x80000000), cpu(0, ram_map, platform, log, model), decoded(ram_map), interpreter(decoded) {
+    if (make_test_engine != nullptr) engine = make_test_engine(ram_map, interpreter);
     set_default_gdt();
     for (unsigned v = 0; v < 256; v++) write<u16>(kHandlers + 16 * v, 0xFEEB);  // jmp $
     cpu.s.gdtr = {kGdt, kGdtLimit};
@@ -169,9 +171,13 @@ class TestMachine {
   }
   /// Runs until `count` instructions have retired (those of a handler included), or the processor stops.
   void run(u64 count = 1) {
-    const u64 until = cpu.s.retired + count;
+    execute(cpu, cpu.s.retired + count);
+  }
+  /// Runs until so many instructions have retired on `c`.
+  void execute(Cpu& c, u64 until) {
     const bool stop = false;
-    interpreter.run(cpu, until, stop);
+    if (engine) engine->run(c, until, stop);
+    else interpreter.run(c, until, stop);
   }
   void run(std::initializer_list<u8> bytes) {
     code(bytes);
@@ -228,6 +234,7 @@ class TestMachine {
   Cpu cpu;
   DecodeCache decoded;
   Interpreter interpreter;
+  std::unique_ptr<TestEngine> engine;  ///< nullptr: the interpreter
 
  private:
   static std::unique_ptr<Ram> make_ram() { return std::move(Ram::create(4 << 20).value()); }

@@ -112,8 +112,7 @@ void Emitter::lower_select(const ir::Op& op, ir::ValueId id) {
   const ir::Op* next = op_index_ + 1 < insn_->first + insn_->count ? &block_.ops[op_index_ + 1] : nullptr;
   const bool to_gpr = op.uses == 1 && next != nullptr && next->opcode == ir::Opcode::WriteGpr && next->args[0] == id &&
                       !next->high && is_pinned(next->reg) && op.size >= 2;
-  asmjit::Operand source = rm(yes, op.size);
-  if (op.size == 1 || source.isImm()) source = resize(reg(yes, op.size), size);
+  const asmjit::Operand source = op.size == 1 ? asmjit::Operand(resize(reg(yes, 1), size)) : rm(yes, op.size);
   Gp d;
   const bool in_place = to_gpr && n.kind == Loc::Guest && !n.high && n.reg == next->reg && last_use(no);
   if (in_place) {

@@ -89,10 +89,12 @@ Gp Emitter::reg(ir::ValueId v, unsigned size) {
 Gp Emitter::own(ir::ValueId v, unsigned size) {
   const Loc l = loc_[v];
   if (l.kind == Loc::Host) {
+    const u32 locked = locked_;
     locked_ |= 1u << l.reg;
     if (last_use(v)) return gp(l.reg, size);
     const Gp r = scratch(8);
     a_.mov(r, gp(l.reg, 8));
+    locked_ = locked | 1u << r.id();  // the lowering has the copy; v may go to a temp slot
     return resize(r, size);
   }
   if (l.kind == Loc::Memory) {
