@@ -52,6 +52,7 @@ struct Site {
   u32 rest = 0;  ///< instructions from this one to the end of its block
   u8 size = 0;   ///< of the access, or of its group's bytes
   bool promoted = false;  ///< it only reads, but its group writes: nothing may be set for it
+  bool shifted = false;   ///< its group begins before it: a fault is not at the address that was probed
   RowCounts* counts = nullptr;
   bool flags_in = false, flags_out = false;  ///< its handler looks at, or changes, the arithmetic flags
 };

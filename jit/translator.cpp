@@ -315,7 +315,7 @@ u8* Translator::Impl::access(Cpu& c, u64 linear, u64 number, AccessKind kind) {
   if (c.bits64() && !is_canonical(linear)) return nullptr;
   const u64 epoch = c.tlb.epoch(), write_epoch = c.tlb.write_epoch();
   const Translation t = c.tlb.fill(c.data_context(), linear, kind);
-  fault_found = t.fault;
+  fault_found = t.fault && !site.shifted;
   // Accessed and dirty bits that the walk set may have changed code, or other translations.
   if (t.fault || code_changed || c.tlb.epoch() != epoch || c.tlb.write_epoch() != write_epoch) return nullptr;
   return t.host;

@@ -18,12 +18,19 @@ namespace {
 
 constexpr u64 kProgram = 0x200000, kData = 0x300000;
 constexpr unsigned kDataBytes = 2 * kPageSize, kMiddle = kPageSize;  // pointers are near the boundary of its pages
+constexpr u64 kEdge = 0x400000;  ///< nothing is mapped behind it: what crosses it faults
+
+enum class Bits { Long, Compatibility, Protected };
 
 /// A processor on the interpreter, or on a translator.
 struct Side {
   explicit Side(const jit::TranslatorOptions* options) {
-    m.long64(3);
     if (options != nullptr) translator = std::move(jit::Translator::create(m.ram_map, m.interpreter, *options).value());
+  }
+  void start(Bits bits) {
+    if (bits == Bits::Protected) return m.protected32(3);
+    m.long64(3, bits == Bits::Compatibility);
+    m.write<u64>(test::TestMachine::kTables + 0x2000 + 8 * (kEdge >> 21), 0);
   }
   void run_to(u64 until) {
     const bool stop = false;
@@ -35,8 +42,9 @@ struct Side {
     m.cpu.s.sync(writer);
     std::vector<u8> all = writer.take();
     const std::size_t size = all.size();
-    all.resize(size + kDataBytes);
+    all.resize(size + kDataBytes + kPageSize);
     m.ram_map.bus_read(kData, {all.data() + size, kDataBytes});
+    m.ram_map.bus_read(kEdge - kPageSize, {all.data() + size + kDataBytes, kPageSize});
     return all;
   }
 
@@ -136,6 +144,7 @@ class Program {
 };
 
 void random_start(TestRandom& random, Cpu& c) {
+  const u64 middle = random.below(4) == 0 ? kEdge - 24 : kData + kMiddle;
   X87State& x = c.s.x87;
   static constexpr u16 kPrecision[4] = {0x300, 0x300, 0x200, 0x000};
   x.control = static_cast<u16>(0x7F | kPrecision[random.below(4)] | random.below(4) << 10);
@@ -148,11 +157,11 @@ void random_start(TestRandom& random, Cpu& c) {
   for (F80& r : x.r) r = fp::random_operand<F80>(random);
   c.s.gpr[RAX] = random.next();
   c.s.gpr[RDX] = random.next();
-  c.s.gpr[RDI] = kData + kMiddle + random.below(3) * 8;
-  c.s.gpr[RSI] = kData + kMiddle - 8 * 16;
+  c.s.gpr[RDI] = middle + random.below(3) * 8;
+  c.s.gpr[RSI] = middle - 8 * 16;
   c.s.gpr[RBX] = random.below(32);
   c.s.gpr[R8] = kData;
-  c.s.gpr[R13] = 1 + random.below(4);
+  c.s.gpr[R13] = c.s.gpr[RBP] = 1 + random.below(4);  // the same bytes count EBP outside of 64-bit mode
   c.s.gpr[R14] = kData + kMiddle - 64;
   c.s.gpr[R15] = random.below(64);
 }
@@ -189,7 +198,7 @@ std::string show(const CpuState& s) {
   return text;
 }
 
-void compare_programs(const jit::TranslatorOptions& options, u64 seed, unsigned programs) {
+void compare_programs(const jit::TranslatorOptions& options, Bits bits, u64 seed, unsigned programs) {
   TestRandom random(seed);
   // Each program has a page of its own: what is rewritten again and again is not translated.
   constexpr unsigned kPages = 200;
@@ -209,9 +218,10 @@ void compare_programs(const jit::TranslatorOptions& options, u64 seed, unsigned 
     const u64 state_seed = random.next() >> 8;
     for (Side* side : {reference.get(), subject.get()}) {
       TestRandom again(state_seed);
-      side->m.long64(3);
+      side->start(bits);
       side->m.ram_map.bus_write(address, code);
       side->m.ram_map.bus_write(kData, data);
+      side->m.ram_map.bus_write(kEdge - kPageSize, {data.data(), kPageSize});
       side->m.cpu.s.retired = 0;
       random_start(again, side->m.cpu);
       side->m.cpu.s.rip = address;
@@ -225,9 +235,12 @@ void compare_programs(const jit::TranslatorOptions& options, u64 seed, unsigned 
       subject->run_to(until);
       if (reference->state() == subject->state()) continue;
       wrong++;
+      const std::vector<u8> a = reference->state(), b = subject->state();
+      const auto at = std::mismatch(a.begin(), a.end(), b.begin()).first - a.begin();
       std::string bytes;
       for (const u8 b : code) bytes += fmt::format("{:02x}", b);
-      MESSAGE("program ", n, " after ", before, " and before ", until, "\n", bytes, "\ninterpreter ",
+      MESSAGE("program ", n, " after ", before, " and before ", until, ": byte ", at, " of ", a.size() - kDataBytes - kPageSize,
+              " of the state and the data behind it\n", bytes, "\ninterpreter ",
               show(reference->m.cpu.s), "\ntranslator  ", show(subject->m.cpu.s));
       break;
     }
@@ -243,10 +256,12 @@ TEST_CASE("random x87 programs leave the same state on the translator as on the 
   if (!jit::translator_supported()) return;
   const jit::TranslatorOptions usual{.code_bytes = 1 << 20}, plain{.code_bytes = 1 << 20, .chaining = false, .passes = false},
       split{.code_bytes = 1 << 20, .split_seed = 7}, flushed{.code_bytes = 1 << 20, .flush_every = 3};
-  compare_programs(usual, 1, 3000);
-  compare_programs(plain, 2, 1000);
-  compare_programs(split, 3, 1000);
-  compare_programs(flushed, 4, 1000);
+  compare_programs(usual, Bits::Long, 1, 3000);
+  compare_programs(usual, Bits::Compatibility, 2, 1000);
+  compare_programs(usual, Bits::Protected, 3, 1000);
+  compare_programs(plain, Bits::Long, 4, 1000);
+  compare_programs(split, Bits::Long, 5, 1000);
+  compare_programs(flushed, Bits::Long, 6, 1000);
 }
 
 TEST_CASE("x87 instructions need no handler while exceptions are masked, and need it when one is not") {
@@ -254,6 +269,7 @@ TEST_CASE("x87 instructions need no handler while exceptions are masked, and nee
   const jit::TranslatorOptions options{.code_bytes = 1 << 20};
   Side side(&options);
   Cpu& c = side.m.cpu;
+  side.start(Bits::Long);
   // fild qword [rdi]; fmul st0; fdivr st1; faddp st2, st0; fld1; fxch; fstp qword [rdi + 8]; dec r13; jnz; jmp $
   const u8 code[] = {0xDF, 0x2F, 0xD8, 0xC8, 0xD8, 0xF9, 0xDE, 0xC2, 0xD9, 0xE8, 0xD9, 0xC9, 0xDD, 0x5F, 0x08, 0x49,
                      0xFF, 0xCD, 0x0F, 0x85, 0xE8, 0xFF, 0xFF, 0xFF, 0xEB, 0xFE};
