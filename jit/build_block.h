@@ -25,6 +25,8 @@ inline unsigned unit_modes(const CpuState& s) { return unsigned{masks_all(s.mxcs
 ir::Mode mode_of(const Cpu& c);
 /// True when code can be translated in this mode at all.
 bool can_translate(const Cpu& c);
+/// Part of a block's key, not of a processor's mode: every access probes for itself.
+constexpr u32 kModeUngrouped = 1u << 31;
 /// A number that tells modes apart: mode_of(c), and what only a backend looks at.
 u32 mode_key(const Cpu& c);
 /// Of a mode's number: x87 instructions may be executed, and x87_is_plain().

@@ -18,8 +18,9 @@ enum Slot : unsigned {
   kVectors,       ///< byte 0: the host's vector registers and MXCSR are the guest's; byte 1: its x87 is; bytes 4 to 7: the host's own MXCSR
   kModeKey,       ///< mode_key()
   kTemp0, kTemp1, kTemp2, kTemp3,  ///< spilled values of one instruction
+  kDetour,        ///< code to go on in instead of leaving, or 0
 };
-static_assert(kTemp3 < EngineSlots::kCount);
+static_assert(kDetour < EngineSlots::kCount);
 
 /// Why emitted code came back.
 enum class Exit : u32 {
@@ -51,6 +52,7 @@ struct Site {
   const Insn* insn = nullptr;
   u32 rest = 0;  ///< instructions from this one to the end of its block
   u8 size = 0;   ///< of the access, or of its group's bytes
+  bool grouped = false;   ///< it probes for a group
   bool promoted = false;  ///< it only reads, but its group writes: nothing may be set for it
   bool shifted = false;   ///< its group begins before it: a fault is not at the address that was probed
   RowCounts* counts = nullptr;

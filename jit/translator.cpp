@@ -41,6 +41,7 @@ struct Translator::Impl final : CodeListener {
   const bool* running_stop = nullptr;
   bool inside = false;         ///< emitted code is running
   bool flush_pending = false;  ///< everything is to be forgotten once it has come back
+  bool detour_wanted = false;  ///< the exit that follows is for want of a block without groups
   bool fault_found = false;  ///< the exit that follows is a page fault: the TLB knows which
   bool code_changed = false;  ///< a block was invalidated since emitted code was entered
   u64 flush_at = 0;
@@ -67,6 +68,7 @@ struct Translator::Impl final : CodeListener {
   static u8* resolve(EngineSlots* slots, u64 target, u64 site) noexcept;
   static u64 execute(EngineSlots* slots, u64 site) noexcept;
   u8* access(Cpu& c, u64 linear, u64 site, AccessKind kind);
+  u8* detour(Cpu& c, const Site& site);
   u64 execute(Cpu& c, const Site& site);
   bool can_go_on(Cpu& c);
   const void* code_at(Cpu& c, u64 rip);
@@ -153,7 +155,7 @@ u32 Translator::Impl::translate(Cpu& c, const BlockKey& key, const ir::Mode& mod
         b.may_leave = true;
       }
     if (key.mode & kModeX87) x64::note_x87(block, host);
-    if (options.passes) probe_groups(block);
+    if (options.passes && !(key.mode & kModeUngrouped)) probe_groups(block);
     if (options.passes) flags_liveness(block);
     else all_flags_live(block);
     const x64::EmitContext context{arena, thunks, host, sites, insns, counts, blocks.next_number(), blocks.next_link(),
@@ -282,6 +284,10 @@ void Translator::Impl::enter(Cpu& c, u32 number, const u64& until, u32 mode_key,
         if (c.limit() == 0 && can_go_on(c)) c.set_limit(1);
         return;
       }
+      if (detour_wanted) {
+        detour_wanted = false;
+        lookup(c, mode_key | kModeUngrouped, mode);  // for the next time
+      }
       interpreter.advance(c, c.s.retired + 1);
       stats.interpreted++;
       if (c.limit() != 0) c.set_limit(1);
@@ -305,13 +311,32 @@ u8* Translator::Impl::write(EngineSlots* slots, u64 linear, u64 site) noexcept {
   return from_slot<Impl>(slots, kTranslator)->access(*from_slot<Cpu>(slots, kCpu), linear, site, Access::Write);
 }
 
+// A group's bytes lie in two pages, or may not be written yet: a block in which every access probes for itself goes on.
+u8* Translator::Impl::detour(Cpu& c, const Site& site) {
+  auto& slot = c.engine.slot;
+  const u8* p = c.tlb.find_exec(c.data_context(), c.bits64() ? site.rip : site.rip & 0xFFFFFFFF, 1);
+  const u32 frame = p != nullptr ? memory.ram().frame_of(p) : kNoFrame;
+  const u32 number = frame != kNoFrame
+                         ? blocks.find({site.rip, frame, static_cast<u32>(slot[kModeKey]) | kModeUngrouped})
+                         : kNoBlock;
+  const u8* code = number != kNoBlock ? blocks.block(number).entry : nullptr;
+  detour_wanted = code == nullptr;
+  if (code != nullptr) {
+    slot[kBudget] += site.rest;
+    slot[kDetour] = to_slot(code);
+  }
+  return nullptr;
+}
+
 // The access itself is emitted code's; here the translation is found. What is no plain access to one page of RAM, and
 // every fault, is the interpreter's: it executes the instruction from its start.
 u8* Translator::Impl::access(Cpu& c, u64 linear, u64 number, AccessKind kind) {
   const Site& site = sites[number];
   stats.slow_accesses++;
   if (c.access_context() == AccessContext::Watched) return nullptr;
-  if (site.promoted || (linear & kPageMask) + site.size > kPageSize) return nullptr;
+  const bool crosses = (linear & kPageMask) + site.size > kPageSize;
+  if (site.grouped && (site.promoted || crosses)) return detour(c, site);
+  if (crosses) return nullptr;
   if (c.bits64() && !is_canonical(linear)) return nullptr;
   const u64 epoch = c.tlb.epoch(), write_epoch = c.tlb.write_epoch();
   const Translation t = c.tlb.fill(c.data_context(), linear, kind);

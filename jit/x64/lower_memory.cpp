@@ -99,6 +99,7 @@ void Emitter::probe(const ir::Op& op, unsigned alignment) {
   ColdStub stub{a_.newLabel(), a_.newLabel(), add_site(*insn_, size),
                 write ? context_.thunks.slow_write : context_.thunks.slow_read};
   context_.sites[stub.site].promoted = write != own_write;
+  context_.sites[stub.site].grouped = group != nullptr;
   context_.sites[stub.site].shifted = group != nullptr && group->low != 0;
   stub.recipe = recipe_;
   stub.x87 = last_x87_;

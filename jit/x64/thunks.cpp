@@ -152,6 +152,13 @@ Thunks emit_thunks(CodeArena& arena, const Callbacks& callbacks) {
     a.ret();
     a.bind(bail);
     a.add(x86::rsp, 8);
+    asmjit::Label leaves = a.newLabel();
+    a.mov(x86::rax, slot(kDetour));
+    a.test(x86::rax, x86::rax);
+    a.jz(leaves);
+    a.mov(slot(kDetour), 0);
+    a.jmp(x86::rax);
+    a.bind(leaves);
     a.mov(x86::eax, static_cast<u32>(Exit::Bail));
     e.store_pinned();
     a.jmp(leave);
