@@ -136,12 +136,13 @@ u32 Translator::Impl::translate(Cpu& c, const BlockKey& key, const ir::Mode& mod
   block.rip = key.rip;
   unsigned most = options.most_insns != 0 ? options.most_insns : kMostInsns;
   if (options.split_seed != 0) most = 1 + static_cast<unsigned>(((options.split_seed ^ key.rip) * 0x9E3779B97F4A7C15ull >> 32) % most);
-  if (!blocks.is_restless(key.frame, offset)) build_block({page + offset, kPageSize - offset}, most, block);
+  const bool restless = options.interpret_rewritten && blocks.is_restless(key.frame, offset);
+  if (!restless) build_block({page + offset, kPageSize - offset}, most, block);
   TranslatedBlock t;
   t.key = key;
   t.offset = static_cast<u16>(offset);
   t.bytes = 1;
-  if (blocks.is_restless(key.frame, offset)) {
+  if (restless) {
     t.bytes = static_cast<u16>(std::min<unsigned>(64, kPageSize - offset));
     t.restless = true;
   } else if (!block.insns.empty()) {

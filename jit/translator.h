@@ -18,6 +18,7 @@ struct TranslatorOptions {
   unsigned most_insns = 0;     ///< instructions in a block; 0: the usual number
   u64 flush_every = 0;         ///< forgets everything after so many entries into emitted code; 0: never
   u64 split_seed = 0;          ///< blocks end at places that this number makes up; 0: only where they must
+  bool interpret_rewritten = true;  ///< code that is rewritten again and again is left to the interpreter
   bool verify = false;         ///< checks the IR of each block (ir::verify) before code is emitted for it
 };
 

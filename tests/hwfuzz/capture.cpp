@@ -119,8 +119,8 @@ bool answer(Host& host, const std::string& file) {
   return true;
 }
 
-unsigned replay(const std::string& folder) {
-  Engine engine;
+unsigned replay(const std::string& folder, Subject subject) {
+  Engine engine(subject);
   unsigned failures = 0, replayed = 0;
   std::set<const Row*> seen;
   std::vector<std::filesystem::path> files;

@@ -17,6 +17,6 @@ bool answer(Host& host, const std::string& file);
 
 /// Runs every *.txt of `folder` on our engine. Returns the number of failures (differences, bad lines, rows that have
 /// no vector), each printed.
-unsigned replay(const std::string& folder);
+unsigned replay(const std::string& folder, Subject subject);
 
 }  // namespace callgate::hwfuzz

@@ -9,6 +9,7 @@
 #include "cpu/interpreter.h"
 #include "cpu/system/segments.h"
 #include "cpu/x87/state.h"
+#include "jit/translator.h"
 
 namespace callgate::hwfuzz {
 
@@ -101,6 +102,7 @@ struct Engine::Machine {
   Cpu cpu{0, memory, platform, log, model};
   DecodeCache decoded{memory};
   Interpreter interpreter{decoded};
+  std::unique_ptr<jit::Translator> translator;  ///< nullptr: the interpreter runs
   Segment user_code, user_data, kernel_data;
   u64 next_table = kTables + kPageSize;
   u8 data[kDataBytes];  ///< the data pages before the run
@@ -227,7 +229,13 @@ struct Engine::Machine {
   }
 };
 
-Engine::Engine() : m_(std::make_unique<Machine>()) {}
+Engine::Engine(Subject subject) : m_(std::make_unique<Machine>()) {
+  if (subject == Subject::Interpreter) return;
+  // Code is at the same place in every case.
+  auto made = jit::Translator::create(m_->memory, m_->interpreter, {.interpret_rewritten = false, .verify = true});
+  VERIFY(made.has_value(), "no translator for this host");
+  m_->translator = std::move(*made);
+}
 Engine::~Engine() = default;
 
 void Engine::run(const Case& c, Outcome& out) {
@@ -235,7 +243,8 @@ void Engine::run(const Case& c, Outcome& out) {
   Cpu& cpu = m_->cpu;
   const u64 until = cpu.s.retired + kMostRetired;
   const bool stop = false;
-  m_->interpreter.run(cpu, until, stop);
+  if (m_->translator) m_->translator->run(cpu, until, stop);
+  else m_->interpreter.run(cpu, until, stop);
   store(cpu, out.out);
   out.vector = 0;
   out.error_code = 0;

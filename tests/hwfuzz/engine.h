@@ -10,9 +10,12 @@
 
 namespace callgate::hwfuzz {
 
+/// What executes: the interpreter, or the translator (each case as blocks, the IR of each verified).
+enum class Subject { Interpreter, Translator };
+
 class Engine {
  public:
-  Engine();
+  explicit Engine(Subject subject);
   ~Engine();
 
   void run(const Case& c, Outcome& out);

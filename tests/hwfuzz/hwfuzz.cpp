@@ -9,6 +9,7 @@
 
 #include "cpu/semantics/host_features.h"
 #include "cpu/table/table.h"
+#include "jit/translator.h"
 #include "tests/hwfuzz/capture.h"
 #include "tests/hwfuzz/vectors.h"
 
@@ -16,7 +17,7 @@ namespace callgate::hwfuzz {
 namespace {
 
 constexpr const char* kUsage =
-    "hwfuzz [--seed N] [--cases N | --seconds N] [--row MNEMONIC-OR-ENCODING] [--finds FILE] [--rows]\n"
+    "hwfuzz [--engine interp|jit] [--seed N] [--cases N | --seconds N] [--row MNEMONIC-OR-ENCODING] [--finds FILE] [--rows]\n"
     "    random instructions on this host's processor and on our engine; --rows counts every row\n"
     "hwfuzz --capture FOLDER [--per-row N] [--seed N]\n"
     "    writes vectors, captured from this host's processor\n"
@@ -33,6 +34,7 @@ struct Options {
   u64 seed = 1, seconds = 0, cases = 800000, per_row = 7;
   std::string row, finds, capture, replay, answer;
   bool rows = false, engine_only = false;
+  Subject subject = Subject::Interpreter;
 };
 
 /// Rows that may have nothing but a fault to show in user mode.
@@ -105,7 +107,7 @@ int fuzz(const Options& o, Session& s) {
 /// memory lies at addresses where cases expect nothing.)
 int run_engine(const Options& o) {
   Generator generator(o.seed, false);
-  Engine engine;
+  Engine engine(o.subject);
   fp::TestRandom random(o.seed);
   Case c;
   Outcome out;
@@ -119,7 +121,11 @@ int run_engine(const Options& o) {
 }
 
 int run(const Options& o) {
-  if (!o.replay.empty()) return replay(o.replay) != 0;
+  if (o.subject == Subject::Translator && !jit::translator_supported()) {
+    fmt::print("skipped: there is no translator for this host\n");
+    return kSkipped;
+  }
+  if (!o.replay.empty()) return replay(o.replay, o.subject) != 0;
   if (o.engine_only) return run_engine(o);
   auto host = Host::create();
   if (!host) {
@@ -127,7 +133,7 @@ int run(const Options& o) {
     return kSkipped;
   }
   if (!o.answer.empty()) return answer(**host, o.answer) ? 0 : 1;
-  Session session(**host, o.seed);
+  Session session(**host, o.seed, o.subject);
   if (!o.capture.empty()) return capture(session, o.capture, static_cast<unsigned>(o.per_row)) ? 0 : 1;
   return fuzz(o, session);
 }
@@ -168,6 +174,8 @@ int main(int argc, char** argv) {
       o.replay = value;
     else if (name == "--answer")
       o.answer = value;
+    else if (name == "--engine" && (std::string_view(value) == "interp" || std::string_view(value) == "jit"))
+      o.subject = *value == 'j' ? callgate::hwfuzz::Subject::Translator : callgate::hwfuzz::Subject::Interpreter;
     else
       return fmt::print("{}", callgate::hwfuzz::kUsage), 2;
   }

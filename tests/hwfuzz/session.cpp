@@ -15,8 +15,9 @@ constexpr u64 kRunsIn = 4;
 
 }  // namespace
 
-Session::Session(Host& host, u64 seed)
+Session::Session(Host& host, u64 seed, Subject subject)
     : host_(host),
+      engine_(subject),
       generator_(seed, true),
       random_(seed + 1),
       counts_(generator_.rows().size()),

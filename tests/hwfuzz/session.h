@@ -30,7 +30,7 @@ struct Find {
 
 class Session {
  public:
-  Session(Host& host, u64 seed);
+  Session(Host& host, u64 seed, Subject subject);
 
   /// Only rows whose mnemonic or encoding this is.
   void choose(const std::string& row);

@@ -18,6 +18,7 @@ constexpr int kSkipped = 77;
 struct Tuning {
   std::string_view name;
   jit::TranslatorOptions options;
+u64 entries = 0;  ///< into emitted code, by all tests
 };
 constexpr Tuning kTunings[] = {
     {"usual", {.verify = true}},
@@ -31,6 +32,7 @@ jit::TranslatorOptions options;
 class TranslatorUnderTest final : public TestEngine {
  public:
   explicit TranslatorUnderTest(std::unique_ptr<jit::Translator> translator) : translator_(std::move(translator)) {}
+  ~TranslatorUnderTest() override { entries += translator_->stats().entries; }
   void run(Cpu& cpu, const u64& until, const bool& stop) override { translator_->run(cpu, until, stop); }
 
  private:
@@ -58,7 +60,10 @@ int main(int argc, char** argv) {
       if (word.starts_with("--tuning=") && word.substr(9) == tuning.name) test::options = tuning.options;
   }
   test::options.code_bytes = std::size_t{1} << 20;
+  test::options.interpret_rewritten = false;  // tests put their instructions at the same place again and again
   test::make_test_engine = test::make_translator;
   doctest::Context context(argc, argv);
-  return context.run();
+  const int status = context.run();
+  std::printf("%llu entries into emitted code\n", static_cast<unsigned long long>(test::entries));
+  return status != 0 || context.shouldExit() || test::entries != 0 ? status : 1;
 }
