@@ -76,6 +76,9 @@ class Cpu {
   /// Bytes of the stack pointer that pushes and pops use: 8, 4 or 2.
   unsigned stack_size() const { return long64_ ? 8 : s.seg[SS].big() ? 4 : 2; }
 
+  /// Sets the base of FS or GS in 64-bit mode, where nothing else depends on it: no refresh() is needed.
+  void set_base64(SegReg seg, u64 base) { s.seg[seg].base = fast_base_[seg] = base; }
+
   /// Recomputes what is derived from the state (mode, fast segments, paging, TLB context). Cheap enough to call after any
   /// change of segments, CR0, CR3, CR4, EFER, CPL, VM or AC; ends the engine's current block.
   void refresh();

@@ -97,8 +97,9 @@ void sysexit(Cpu& c, const Insn& i) {
 }
 
 void swapgs(Cpu& c, const Insn&) {
-  std::swap(c.s.seg[GS].base, c.s.msr.kernel_gs_base);
-  c.refresh();
+  const u64 base = c.s.seg[GS].base;
+  c.set_base64(GS, c.s.msr.kernel_gs_base);
+  c.s.msr.kernel_gs_base = base;
 }
 
 namespace {

@@ -65,7 +65,7 @@ const Row kRows[] = {
     CG_TRANSFER("0F 07", "sysret", sysret, "", kBranch, kWritesAll, "syscall"),
     CG_TRANSFER("0F 34", "sysenter", sysenter, "", kBranch, kNoFlags, "sep"),
     CG_TRANSFER("0F 35", "sysexit", sysexit, "", kBranch, kNoFlags, "sep"),
-    CG_TRANSFER("0F 01 =F8", "swapgs", swapgs, "", kOnly64 | kCpl0 | kBranch, kNoFlags, ""),
+    CG_TRANSFER("0F 01 =F8", "swapgs", swapgs, "", kOnly64 | kCpl0, kNoFlags, ""),
     CG_TRANSFER("F3 0F AE /0 /reg", "rdfsbase", rdfsbase, "Ry", kOnly64, kNoFlags, "fsgsbase"),
     CG_TRANSFER("F3 0F AE /1 /reg", "rdgsbase", rdgsbase, "Ry", kOnly64, kNoFlags, "fsgsbase"),
     CG_TRANSFER("F3 0F AE /2 /reg", "wrfsbase", wrfsbase, "Ry", kOnly64 | kBranch, kNoFlags, "fsgsbase"),

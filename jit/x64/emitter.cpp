@@ -162,9 +162,8 @@ void Emitter::emit_handler(const ir::BlockInsn& b) {
   Site& site = context_.sites[number];
   context_.insns.push_back(b.insn);
   site.insn = &context_.insns.back();
-  const Row* row = b.insn.row;
-  const bool knows_flags = row != nullptr && !(row->attributes & (kX87 | kMmx | kSse | kAvx));
-  site.flags_in = knows_flags || b.flags_read != 0 || b.flags_written != 0;
+  // By its row; those that may do anything count as reading and writing all (build_block.cpp).
+  site.flags_in = b.flags_read != 0 || b.flags_written != 0;
   site.flags_out = site.flags_in;
   a_.mov(x86::ecx, number);
   a_.call(reinterpret_cast<u64>(context_.thunks.execute));
