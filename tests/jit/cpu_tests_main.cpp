@@ -18,7 +18,6 @@ constexpr int kSkipped = 77;
 struct Tuning {
   std::string_view name;
   jit::TranslatorOptions options;
-u64 entries = 0;  ///< into emitted code, by all tests
 };
 constexpr Tuning kTunings[] = {
     {"usual", {.verify = true}},
@@ -28,6 +27,7 @@ constexpr Tuning kTunings[] = {
     {"flush", {.most_insns = 1, .flush_every = 3, .verify = true}},
 };
 jit::TranslatorOptions options;
+u64 entries = 0;  ///< into emitted code, by all tests
 
 class TranslatorUnderTest final : public TestEngine {
  public:
