@@ -15,6 +15,7 @@ from guest import HERE, command, hashes, initrd, kernel, run
 TUNINGS = ["", "chaining=off", "passes=off", "most-insns=1", "split-seed=1", "split-seed=2,most-insns=7,passes=off", "code-bytes=400K",
            "flush-every=5000", "chaining=off,passes=off,split-seed=3,code-bytes=1M"]
 EVERY = 10_000_000
+INTERPRETER = ["--engine", "interp"]
 
 
 def states(image, flavour, every, append, *options):
@@ -41,7 +42,7 @@ class Engines(unittest.TestCase):
     def test_the_cloud_kernel_boots_to_the_same_states_on_the_translator(self):
         with tempfile.TemporaryDirectory(prefix="callgate-engines-") as folder:
             image = initrd(pathlib.Path(folder) / "initrd.img", HERE / "determinism.script")
-            expected = states(image, "cloud", EVERY, "")
+            expected = states(image, "cloud", EVERY, "", *INTERPRETER)
             self.assertGreater(len(expected[0]), 50)
             for tuning in ("", "split-seed=1,passes=off,verify=on", "chaining=off,code-bytes=1M"):
                 with self.subTest(tuning=tuning):
@@ -60,7 +61,7 @@ def all_of_it():
                 ("cloud", boot, "", ("--smp", "2")), ("cloud", boot, "", ("--linux-entry", "64bit"))]
         for flavour, image, append, options in runs:
             for every in (EVERY, chance.randrange(1_000_000, 20_000_000)):
-                expected = states(image, flavour, every, append, *options)
+                expected = states(image, flavour, every, append, *options, *INTERPRETER)
                 for tuning in TUNINGS:
                     found = states(image, flavour, every, append, *options, *jit(tuning))
                     difference = first_difference(expected, found)
