@@ -172,6 +172,7 @@ void Emitter::lower_shift(const ir::Op& op, ir::ValueId id) {
   const bool by_constant = loc_[b].kind == Loc::Imm;
   const u32 count = static_cast<u32>(loc_[b].imm) & (size == 8 ? 63 : 31);
   if (by_constant && count == 0) {  // no flag changes; a 32-bit register still loses its upper half
+    save_flags();  // the row says that they are written: what they could be made from again goes
     set_host(id, own(a, size));
     return;
   }
@@ -244,6 +245,7 @@ void Emitter::lower_double_shift(const ir::Op& op, ir::ValueId id) {
   const bool by_constant = loc_[n].kind == Loc::Imm;
   const u32 count = static_cast<u32>(loc_[n].imm) & (size == 8 ? 63 : 31);
   if (by_constant && count == 0) {
+    save_flags();
     set_host(id, own(a, size));
     return;
   }
