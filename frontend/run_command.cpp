@@ -23,6 +23,10 @@ using HostClock = std::chrono::steady_clock;
 /// How many instructions run between two looks at the keyboard.
 constexpr u64 kBetweenLooks = 2'000'000;
 
+u64 host_nanoseconds() {
+  return static_cast<u64>(std::chrono::duration_cast<std::chrono::nanoseconds>(HostClock::now().time_since_epoch()).count());
+}
+
 int report(const Error& error) {
   fmt::print(stderr, "callgate: {}\n", error.message);
   return exit_status(error.kind);
@@ -205,6 +209,7 @@ int run_command(const RunOptions& options) {
   m.on_serial([&](std::span<const u8> bytes) { (*serial)->write(bytes); });
   m.on_debug_console([&](std::span<const u8> bytes) { (*debug_console)->write(bytes); });
 
+  if (!options.stats_file.empty()) m.set_host_clock(host_nanoseconds);
   const auto started = HostClock::now();
   Stop stop{StopReason::Requested};
   Session session(m, lockstep.get(), options, **serial);

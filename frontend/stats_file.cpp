@@ -30,12 +30,13 @@ Result<> StatsFile::write(Machine& machine, double seconds) {
   number("interrupts", s.interrupts);
   number("decoded_instructions", s.decoded);
   number("code_invalidations", s.code_invalidations);
-  number("tlb_fills", s.tlb_fills);
+  number("tlb_refills", s.tlb_refills);
   number("tlb_flushes", s.tlb_flushes);
   number("tlb_page_drops", s.tlb_page_drops);
   if (translates) {
     number("blocks_translated", s.blocks);
     number("instructions_translated", s.translated);
+    number("translation_seconds", static_cast<double>(s.translation_ns) / 1e9);
     number("code_bytes", s.code_bytes);
     number("blocks_invalidated", s.blocks_invalidated);
     number("code_flushes", s.code_flushes);
@@ -44,17 +45,18 @@ Result<> StatsFile::write(Machine& machine, double seconds) {
     number("exits_link", s.exits_link);
     number("exits_bail", s.exits_bail);
     number("exits_done", s.exits_done);
-    number("slow_accesses", s.slow_accesses);
-    number("handler_calls", s.handler_calls);
+    number("tlb_misses", s.tlb_misses);
+    number("jump_cache_misses", s.jump_cache_misses);
     number("interpreted", s.interpreted);
-    // What emitted code could not do itself, by row: an array of sentences.
-    text += "  \"not_in_emitted_code\": [\n";
-    for (std::size_t at = 0; at < s.handlers.size();) {
-      const std::size_t end = s.handlers.find('\n', at);
-      text += fmt::format("    \"{}\"{}\n", s.handlers.substr(at, end - at), end + 1 < s.handlers.size() ? "," : "");
-      at = end + 1;
+    number("handler_calls", s.handler_calls);
+    text += "  \"handlers\": [";
+    const char* separator = "\n";
+    for (const MachineStats::Handler& h : s.handlers) {
+      text += fmt::format("{}    {{\"name\": \"{}\", \"encoding\": \"{}\", \"calls\": {}, \"interpreted\": {}}}", separator, h.name,
+                          h.encoding, h.handler_calls, h.interpreted);
+      separator = ",\n";
     }
-    text += "  ],\n";
+    text += "\n  ],\n";
   }
   number("timer_events", s.timer_events);
   number("idle_skips", s.idle_skips, true);

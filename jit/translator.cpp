@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <tuple>
 
 #include "base/verify.h"
 #include "cpu/table/row.h"
@@ -45,6 +46,7 @@ struct Translator::Impl final : CodeListener {
   bool fault_found = false;  ///< the exit that follows is a page fault: the TLB knows which
   bool code_changed = false;  ///< a block was invalidated since emitted code was entered
   u64 flush_at = 0;
+  u64 (*host_clock)() = nullptr;  ///< for TranslatorStats::translation_ns
 
   // CodeListener
   void code_written(u64 physical, u32 size) override;
@@ -123,7 +125,11 @@ u32 Translator::Impl::lookup(Cpu& c, u32 mode_key, const ir::Mode& mode) {
   if (frame == kNoFrame) return kNoBlock;
   const BlockKey key{c.s.rip, frame, mode_key};
   u32 number = blocks.find(key);
-  if (number == kNoBlock) number = translate(c, key, mode, p - (linear & kPageMask));
+  if (number == kNoBlock) {
+    const u64 start = host_clock != nullptr ? host_clock() : 0;
+    number = translate(c, key, mode, p - (linear & kPageMask));
+    if (host_clock != nullptr) stats.translation_ns += host_clock() - start;
+  }
   return number;
 }
 
@@ -452,19 +458,18 @@ Result<std::unique_ptr<Translator>> Translator::create(PhysicalMap& memory, Inte
 void Translator::run(Cpu& cpu, const u64& until, const bool& stop) { impl_->run(cpu, until, stop); }
 const TranslatorStats& Translator::stats() const { return impl_->stats; }
 
-std::string Translator::handler_report() const {
-  std::vector<RowCounts> rows;
+std::vector<HandlerFigure> Translator::handler_figures() const {
+  std::vector<HandlerFigure> figures;
   for (const auto& [row, counts] : impl_->counts)
-    if (counts.handler_calls + counts.bails != 0) rows.push_back(counts);
-  std::sort(rows.begin(), rows.end(), [](const RowCounts& a, const RowCounts& b) {
-    return a.handler_calls + a.bails > b.handler_calls + b.bails;
-  });
-  std::string text;
-  for (const RowCounts& r : rows)
-    text += fmt::format("{} ({}): {} handler calls, {} left to the interpreter\n", r.row != nullptr ? r.row->name : "invalid",
-                        r.row != nullptr ? r.row->encoding : "", r.handler_calls, r.bails);
-  return text;
+    if (counts.handler_calls + counts.bails != 0)
+      figures.push_back({row != nullptr ? row->name : "invalid", row != nullptr ? row->encoding : "", counts.handler_calls,
+                         counts.bails});
+  const auto key = [](const HandlerFigure& f) { return std::tuple(~(f.handler_calls + f.interpreted), f.name, f.encoding); };
+  std::sort(figures.begin(), figures.end(), [&](const auto& a, const auto& b) { return key(a) < key(b); });
+  return figures;
 }
+
+void Translator::measure_by(u64 (*clock)()) { impl_->host_clock = clock; }
 
 bool translator_supported() {
 #if defined(__x86_64__)

@@ -4,6 +4,8 @@
 #pragma once
 
 #include <memory>
+#include <string>
+#include <vector>
 
 #include "base/result.h"
 #include "cpu/interpreter.h"
@@ -34,6 +36,14 @@ struct TranslatorStats {
   u64 slow_resolves = 0;   ///< jumps that missed the jump cache
   u64 handler_calls = 0;   ///< instructions executed by their handlers from emitted code
   u64 interpreted = 0;     ///< instructions that the interpreter executed instead
+  u64 translation_ns = 0;  ///< spent translating, by the clock of measure_by(); 0 without one
+};
+
+/// How often instructions of one row were not emitted code's.
+struct HandlerFigure {
+  std::string name, encoding;
+  u64 handler_calls = 0;  ///< by emitted code
+  u64 interpreted = 0;    ///< emitted code was left for the interpreter to execute it
 };
 
 class Translator {
@@ -49,8 +59,10 @@ class Translator {
   void run(Cpu& cpu, const u64& until, const bool& stop);
 
   const TranslatorStats& stats() const;
-  /// Which rows' instructions went to their handlers or to the interpreter, most first, a line each.
-  std::string handler_report() const;
+  /// Which rows' instructions went to their handlers or to the interpreter, most first.
+  std::vector<HandlerFigure> handler_figures() const;
+  /// The host's time in nanoseconds, for translation_ns and nothing else. Who reads a host's clock is the caller.
+  void measure_by(u64 (*clock)());
 
   struct Impl;
 

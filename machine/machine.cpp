@@ -331,7 +331,7 @@ MachineStats Machine::stats() const {
   for (const auto& p : impl_->board.processors) {
     s.faults += p->cpu.faults_delivered();
     s.interrupts += p->interrupts_taken;
-    s.tlb_fills += p->cpu.tlb.stats().fills;
+    s.tlb_refills += p->cpu.tlb.stats().fills;
     s.tlb_flushes += p->cpu.tlb.stats().flushes;
     s.tlb_page_drops += p->cpu.tlb.stats().page_drops;
   }
@@ -349,14 +349,21 @@ MachineStats Machine::stats() const {
     s.exits_link = t.exits_link;
     s.exits_bail = t.exits_bail;
     s.exits_done = t.exits_done;
-    s.slow_accesses = t.slow_accesses;
+    s.tlb_misses = t.slow_accesses;
+    s.jump_cache_misses = t.slow_resolves;
+    s.translation_ns = t.translation_ns;
     s.handler_calls = t.handler_calls;
     s.interpreted = t.interpreted;
-    s.handlers = impl_->translator->handler_report();
+    for (jit::HandlerFigure& f : impl_->translator->handler_figures())
+      s.handlers.push_back({std::move(f.name), std::move(f.encoding), f.handler_calls, f.interpreted});
   }
   s.timer_events = impl_->timer_events;
   s.idle_skips = impl_->idle_skips;
   return s;
+}
+
+void Machine::set_host_clock(u64 (*nanoseconds)()) {
+  if (impl_->translator) impl_->translator->measure_by(nanoseconds);
 }
 
 std::string Machine::fault_report(unsigned cpu) const {

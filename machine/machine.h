@@ -87,11 +87,18 @@ struct MachineStats {
   u64 faults = 0, interrupts = 0;
   // Of the translator; zero with the interpreter.
   u64 blocks = 0, translated = 0, code_bytes = 0, blocks_invalidated = 0, code_flushes = 0, entries = 0;
-  u64 exits_budget = 0, exits_link = 0, exits_bail = 0, exits_done = 0, slow_accesses = 0, handler_calls = 0, interpreted = 0;
-  std::string handlers;  ///< "name count" lines: which instructions' handlers emitted code called
+  u64 exits_budget = 0, exits_link = 0, exits_bail = 0, exits_done = 0, interpreted = 0, handler_calls = 0;
+  u64 tlb_misses = 0, jump_cache_misses = 0;  ///< of emitted code's own probes
+  u64 translation_ns = 0;                     ///< host time; needs set_host_clock()
+  struct Handler {
+    std::string name, encoding;  ///< the row's
+    u64 handler_calls = 0;       ///< emitted code called its handler
+    u64 interpreted = 0;         ///< emitted code was left, for the interpreter to execute it
+  };
+  std::vector<Handler> handlers;  ///< what emitted code could not do itself, most first
   u64 decoded = 0;             ///< instructions decoded
   u64 code_invalidations = 0;  ///< writes to pages with decoded code
-  u64 tlb_fills = 0, tlb_flushes = 0, tlb_page_drops = 0;
+  u64 tlb_refills = 0, tlb_flushes = 0, tlb_page_drops = 0;
   u64 timer_events = 0, idle_skips = 0;
 };
 
@@ -155,6 +162,8 @@ class Machine {
   std::vector<u8> save();
   Result<> restore(std::span<const u8> saved);
   MachineStats stats() const;
+  /// The host's time in nanoseconds, for MachineStats::translation_ns and nothing else. Without it that stays 0.
+  void set_host_clock(u64 (*nanoseconds)());
   /// Registers, the chain of recent faults in words and the last instructions, for a person. After TripleFault it tells
   /// how it came to that.
   std::string fault_report(unsigned cpu) const;

@@ -8,7 +8,7 @@ import tempfile
 import unittest
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent))
-from support import (BAD_ARGUMENT, BAD_FILE, CACHE, HALTED, MISSING_FILE, POWER_OFF, RESET, TRIPLE_FAULT, Guests, callgate,
+from support import (BAD_ARGUMENT, BAD_FILE, CACHE, HALTED, MISSING_FILE, POWER_OFF, REPO, RESET, TRIPLE_FAULT, Guests, callgate,
                      hashes)
 
 guests = Guests()
@@ -108,6 +108,21 @@ class Outputs(unittest.TestCase):
         self.assertIn(stats["engine"], ("interp", "jit"))
         self.assertEqual(stats["instructions"], max(hashes(run.stderr)))
         self.assertGreater(stats["mips"], 0)
+
+    def test_stats_tell_what_the_translator_did(self):
+        run = callgate("run", "--kernel", guests["rewrite"], "--engine", "jit", "--stats", self.at / "stats.json")
+        if "no translator" in run.stderr:
+            self.skipTest("there is no translator for this host")
+        stats = json.loads((self.at / "stats.json").read_text())
+        for figure in ("blocks_translated", "instructions_translated", "translation_seconds", "code_bytes", "entries", "interpreted",
+                       "tlb_misses", "tlb_refills", "blocks_invalidated"):
+            self.assertGreater(stats[figure], 0, figure)
+        self.assertLess(stats["translation_seconds"], stats["host_seconds"])
+        self.assertEqual(stats["handler_calls"], sum(row["calls"] for row in stats["handlers"]))
+        counts = [row["calls"] + row["interpreted"] for row in stats["handlers"]]
+        self.assertEqual(counts, sorted(counts, reverse=True))
+        documented = (REPO / "docs/performance.md").read_text()
+        self.assertEqual([figure for figure in stats if f"`{figure}`" not in documented], [])
 
     def test_nothing_is_written_over(self):
         (self.at / "mine").write_text("keep me")
