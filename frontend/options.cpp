@@ -230,6 +230,10 @@ CommandLine parse_command_line(std::vector<std::string> arguments) {
       ->type_name("FILE")
       ->group("Testing and debugging");
   run_command
+      ->add_flag("--perf-map", run.perf_map,
+                 "Write /tmp/perf-PID.map: Linux perf then names emitted code by guest address and mode")
+      ->group("Testing and debugging");
+  run_command
       ->add_option("--log", run.log_channels,
                    "Print what happens: faults, interrupts, devices, io, msr, boot, cpu, jit (what code becomes) or all")
       ->type_name("NAME,...")
@@ -248,6 +252,8 @@ CommandLine parse_command_line(std::vector<std::string> arguments) {
     app.parse(arguments);
     if (run_command->parsed() && run.kernel.empty())
       throw CLI::ValidationError("run", "a kernel is needed: give one with --kernel FILE");
+    if (run.perf_map && engine == "interp")
+      throw CLI::ValidationError("--perf-map", "the interpreter emits no code: leave it out, or use --engine jit");
     const auto bytes = parse_size(memory);
     if (!bytes)
       throw CLI::ValidationError("--mem", "\"" + memory + "\" is not a size: write 512M, 2G or a number of MiB");

@@ -24,6 +24,7 @@ struct RunOptions {
   std::string serial = "stdio";        ///< stdio, none or file:PATH
   std::string debug_console = "none";  ///< the same for port 0xE9
   std::string stats_file;
+  bool perf_map = false;
   u64 hash_every = 0;
   u64 until = ~u64{0};
   bool lockstep = false;  ///< both engines side by side, compared

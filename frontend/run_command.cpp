@@ -11,6 +11,7 @@
 #include "frontend/console_keys.h"
 #include "frontend/exit_status.h"
 #include "frontend/output.h"
+#include "frontend/perf_map.h"
 #include "frontend/stats_file.h"
 #include "frontend/terminal.h"
 
@@ -202,10 +203,13 @@ int run_command(const RunOptions& options) {
   if (!debug_console) return report(debug_console.error());
   auto stats = StatsFile::create(options.stats_file);
   if (!stats) return report(stats.error());
+  auto perf_map = PerfMap::create(options.perf_map);
+  if (!perf_map) return report(perf_map.error());
   (*log_output)->keep();
   (*serial)->keep();
   (*debug_console)->keep();
   stats->keep();
+  perf_map->follow(m);
   m.on_serial([&](std::span<const u8> bytes) { (*serial)->write(bytes); });
   m.on_debug_console([&](std::span<const u8> bytes) { (*debug_console)->write(bytes); });
 

@@ -1,5 +1,7 @@
 #include "jit/code_arena.h"
 
+#include <sys/mman.h>
+
 #include <cstring>
 
 #include "base/verify.h"
@@ -7,16 +9,25 @@
 namespace callgate::jit {
 
 CodeArena::~CodeArena() {
-  if (executable_ != nullptr) asmjit::VirtMem::releaseDualMapping(&mapping_, size_);
+  if (executable_ != nullptr) munmap(executable_, size_);
+  if (writable_ != nullptr) munmap(writable_, size_);
 }
 
+// Two mappings of one piece of shared memory. It has no name: perf then looks up its addresses in a perf map.
 Result<> CodeArena::open(std::size_t size) {
-  using asmjit::VirtMem::MemoryFlags;
-  if (asmjit::VirtMem::allocDualMapping(&mapping_, size, MemoryFlags::kAccessRWX) != asmjit::kErrorOk)
-    return fail(ErrorKind::BadArgument,
-                "the host gives no memory that can hold emitted code (is vm.memfd_noexec set?): use --engine interp");
-  executable_ = static_cast<u8*>(mapping_.rx);
-  writable_ = static_cast<u8*>(mapping_.rw);
+  VERIFY(executable_ == nullptr, "the arena is open already");
+  size = (size + kPage - 1) & ~(kPage - 1);
+  void* const writable = mmap(nullptr, size, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+  // An old size of 0 makes a second mapping of shared pages: mremap(2).
+  void* const executable = writable != MAP_FAILED ? mremap(writable, 0, size, MREMAP_MAYMOVE) : MAP_FAILED;
+  const bool ready = executable != MAP_FAILED && mprotect(executable, size, PROT_READ | PROT_EXEC) == 0;
+  if (!ready) {
+    if (executable != MAP_FAILED) munmap(executable, size);
+    if (writable != MAP_FAILED) munmap(writable, size);
+    return fail(ErrorKind::Host, "the host gives no memory that can hold emitted code: use --engine interp");
+  }
+  executable_ = static_cast<u8*>(executable);
+  writable_ = static_cast<u8*>(writable);
   size_ = size;
   return {};
 }

@@ -2,8 +2,6 @@
 // the front; when it is full everything is forgotten together. Knows no instructions.
 #pragma once
 
-#include <asmjit/core.h>
-
 #include "base/result.h"
 #include "base/types.h"
 
@@ -18,7 +16,7 @@ class CodeArena {
   CodeArena(const CodeArena&) = delete;
   CodeArena& operator=(const CodeArena&) = delete;
 
-  /// Reserves `size` bytes.
+  /// Reserves `size` bytes, once. Error: Host.
   Result<> open(std::size_t size);
 
   /// Where the next code will be executed.
@@ -37,7 +35,8 @@ class CodeArena {
   }
 
  private:
-  asmjit::VirtMem::DualMapping mapping_{};
+  static constexpr std::size_t kPage = 4096;
+
   u8* executable_ = nullptr;
   u8* writable_ = nullptr;
   std::size_t size_ = 0, used_ = 0;

@@ -46,6 +46,7 @@ struct Translator::Impl final : CodeListener {
   bool fault_found = false;  ///< the exit that follows is a page fault: the TLB knows which
   bool code_changed = false;  ///< a block was invalidated since emitted code was entered
   u64 flush_at = 0;
+  CodeHandler code_handler;  ///< may be none
   u64 (*host_clock)() = nullptr;  ///< for TranslatorStats::translation_ns
 
   // CodeListener
@@ -84,6 +85,12 @@ T* from_slot(EngineSlots* slots, Slot s) {
 template <class T>
 u64 to_slot(T* p) {
   return static_cast<u64>(reinterpret_cast<std::uintptr_t>(p));
+}
+
+/// A block's name in profiles.
+std::string name_of(const BlockKey& key, const ir::Mode& mode) {
+  return fmt::format("guest:{:#x}/{}{}", key.rip, mode.long64 ? 64 : mode.code_size == CodeSize::Bits32 ? 32 : 16,
+                     key.mode & kModeUngrouped ? "/ungrouped" : "");
 }
 }  // namespace
 
@@ -177,6 +184,7 @@ u32 Translator::Impl::translate(Cpu& c, const BlockKey& key, const ir::Mode& mod
     for (const x64::LinkPlace& l : e.links) blocks.add_link({l.target, const_cast<u8*>(l.jump), l.stub, kNoBlock});
     if (c.log.on(LogChannel::Translator)) [[unlikely]]
       c.log.line(LogChannel::Translator, "{}", trace(block, {page + offset, kPageSize - offset}, {e.entry, e.size}));
+    if (code_handler) [[unlikely]] code_handler(e.entry, e.size, name_of(key, mode));
     stats.blocks++;
     stats.instructions += t.insns;
     stats.code_bytes += e.size;
@@ -467,6 +475,11 @@ std::vector<HandlerFigure> Translator::handler_figures() const {
   const auto key = [](const HandlerFigure& f) { return std::tuple(~(f.handler_calls + f.interpreted), f.name, f.encoding); };
   std::sort(figures.begin(), figures.end(), [&](const auto& a, const auto& b) { return key(a) < key(b); });
   return figures;
+}
+
+void Translator::on_code(CodeHandler handler) {
+  impl_->code_handler = std::move(handler);
+  if (impl_->code_handler) impl_->code_handler(impl_->arena.next() - impl_->arena.used(), impl_->arena_keep, "guest:shared");
 }
 
 void Translator::measure_by(u64 (*clock)()) { impl_->host_clock = clock; }

@@ -3,8 +3,10 @@
 // can't tell them apart. One serves all processors of a machine.
 #pragma once
 
+#include <functional>
 #include <memory>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "base/result.h"
@@ -61,6 +63,10 @@ class Translator {
   const TranslatorStats& stats() const;
   /// Which rows' instructions went to their handlers or to the interpreter, most first.
   std::vector<HandlerFigure> handler_figures() const;
+  /// Calls `handler` with each piece of emitted code as it is made, for profilers: where it is, how long, and its name:
+  /// guest address and mode, or that of a routine that blocks share.
+  using CodeHandler = std::function<void(const void* at, std::size_t size, std::string_view name)>;
+  void on_code(CodeHandler handler);
   /// The host's time in nanoseconds, for translation_ns and nothing else. Who reads a host's clock is the caller.
   void measure_by(u64 (*clock)());
 

@@ -362,6 +362,9 @@ MachineStats Machine::stats() const {
   return s;
 }
 
+void Machine::on_code(CodeHandler handler) {
+  if (impl_->translator) impl_->translator->on_code(std::move(handler));
+}
 void Machine::set_host_clock(u64 (*nanoseconds)()) {
   if (impl_->translator) impl_->translator->measure_by(nanoseconds);
 }

@@ -15,6 +15,7 @@
 #include <optional>
 #include <span>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "base/log.h"
@@ -162,6 +163,10 @@ class Machine {
   std::vector<u8> save();
   Result<> restore(std::span<const u8> saved);
   MachineStats stats() const;
+  /// Hears of every piece of host code that the translator emits: where it lies, its size, its name (for blocks, the guest's
+  /// address and mode). For profilers.
+  using CodeHandler = std::function<void(const void* at, std::size_t size, std::string_view name)>;
+  void on_code(CodeHandler handler);
   /// The host's time in nanoseconds, for MachineStats::translation_ns and nothing else. Without it that stays 0.
   void set_host_clock(u64 (*nanoseconds)());
   /// Registers, the chain of recent faults in words and the last instructions, for a person. After TripleFault it tells

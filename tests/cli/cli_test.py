@@ -3,13 +3,14 @@
 import json
 import pathlib
 import re
+import subprocess
 import sys
 import tempfile
 import unittest
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent))
-from support import (BAD_ARGUMENT, BAD_FILE, CACHE, HALTED, MISSING_FILE, POWER_OFF, REPO, RESET, TRIPLE_FAULT, Guests, callgate,
-                     hashes)
+from support import (BAD_ARGUMENT, BAD_FILE, CACHE, CALLGATE, HALTED, MISSING_FILE, POWER_OFF, REPO, RESET, SLOWDOWN, TRIPLE_FAULT,
+                     Guests, callgate, hashes)
 
 guests = Guests()
 
@@ -123,6 +124,30 @@ class Outputs(unittest.TestCase):
         self.assertEqual(counts, sorted(counts, reverse=True))
         documented = (REPO / "docs/performance.md").read_text()
         self.assertEqual([figure for figure in stats if f"`{figure}`" not in documented], [])
+
+    def test_a_perf_map_names_every_block_that_the_log_shows(self):
+        log = self.at / "log"
+        run = subprocess.Popen([CALLGATE, "run", "--kernel", guests["rewrite"], "--engine", "jit", "--perf-map", "--log", "jit",
+                                "--log-file", log], stdin=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+        _, errors = run.communicate(timeout=60 * SLOWDOWN)
+        if "no translator" in errors:
+            self.skipTest("there is no translator for this host")
+        path = pathlib.Path(f"/tmp/perf-{run.pid}.map")
+        self.addCleanup(path.unlink)
+        lines = [line.split(" ", 2) for line in path.read_text().splitlines()]
+        # "block RIP, ...", its listings, "N bytes of host code", and the first line of those with their address.
+        blocks = re.findall(r"block (0x[0-9a-f]+), .*?\n(\d+) bytes of host code\n +(0x[0-9a-f]+)", log.read_text(), re.DOTALL)
+        self.assertGreater(len(blocks), 5)
+        self.assertEqual(lines[0][2], "guest:shared")
+        self.assertEqual([(int(at, 16), int(size, 16), name.removesuffix("/ungrouped")) for at, size, name in lines[1:]],
+                         [(int(at, 16), int(size), f"guest:{rip}/32") for rip, size, at in blocks])
+        ends = [int(at, 16) + int(size, 16) for at, size, _ in lines]
+        self.assertTrue(all(end <= int(at, 16) for end, (at, _, _) in zip(ends, lines[1:])), "blocks overlap")
+
+    def test_a_perf_map_is_for_emitted_code(self):
+        run = callgate("run", "--kernel", guests["hello"], "--engine", "interp", "--perf-map")
+        self.assertEqual(run.returncode, BAD_ARGUMENT)
+        self.assertIn("--engine jit", run.stderr)
 
     def test_nothing_is_written_over(self):
         (self.at / "mine").write_text("keep me")
@@ -264,8 +289,8 @@ class Telling(unittest.TestCase):
         for group in ("Guest:", "Machine:", "Console:", "Testing and debugging:", "Exit status"):
             self.assertIn(f"\n{group}\n", run.stdout)
         for option in ("--kernel", "--initrd", "--append", "--linux-entry", "--mem", "--smp", "--cpu", "--no-reboot", "--rtc", "--engine",
-                       "--serial", "--debugcon", "--nographic", "--display", "--idle", "--hash-every", "--until", "--stats", "--log",
-                       "--log-file"):
+                       "--serial", "--debugcon", "--nographic", "--display", "--idle", "--hash-every", "--until", "--stats",
+                       "--perf-map", "--log", "--log-file"):
             self.assertRegex(run.stdout, rf"(?m)^  (-m,)?{option}\b")
         top = callgate("--help")
         self.assertEqual((top.returncode, top.stderr), (0, ""))
