@@ -14,8 +14,8 @@ namespace {
 BootInputs inputs_for(u8 choice, std::span<const u8> kernel) {
   BootInputs in;
   in.kernel = {"kernel", {kernel.begin(), kernel.end()}, {}};
-  if (choice & 4) in.initrd = BootFile{"initrd", std::vector<u8>(5000), {}};
-  if (choice & 8) in.modules.push_back({"module", std::vector<u8>(5000), "module a"});
+  if (choice & 4) in.initrd = BootFile{"initrd", FileBytes(5000), {}};
+  if (choice & 8) in.modules.push_back({"module", FileBytes(5000), "module a"});
   in.command_line = "console=ttyS0";
   const u64 ram = choice & 16 ? u64{8} << 20 : u64{6} << 30;
   in.memory.ranges = {{0, 0x9FC00, RangeType::Usable}, {0x9FC00, 0x60400, RangeType::Reserved}};

@@ -35,7 +35,7 @@ std::vector<std::string> kernels() {
 BootInputs inputs_for(const std::string& path, u64 ram) {
   BootInputs in;
   in.kernel = {path, read_file(path).value(), {}};
-  in.initrd = BootFile{"initrd.img", std::vector<u8>(100'000, 0x5A), {}};
+  in.initrd = BootFile{"initrd.img", FileBytes(100'000, 0x5A), {}};
   in.command_line = "console=ttyS0";
   in.memory.ranges = {{0, 0x9FC00, RangeType::Usable},
                       {0x9FC00, 0x60400, RangeType::Reserved},

@@ -11,6 +11,7 @@
 
 #include "base/result.h"
 #include "base/types.h"
+#include "machine/boot/file_bytes.h"
 #include "machine/boot/memory_map.h"
 
 namespace callgate::boot {
@@ -19,7 +20,7 @@ namespace callgate::boot {
 /// ones.
 struct Load {
   u64 physical = 0;
-  std::vector<u8> bytes;
+  FileBytes bytes;
   /// Zero bytes that must follow `bytes` (a kernel's .bss). The board may skip them while its RAM is still fresh.
   u64 zeros = 0;
 };
@@ -72,7 +73,7 @@ struct BootPlan {
 /// A file's contents with the name that messages call it by.
 struct BootFile {
   std::string name;
-  std::vector<u8> bytes;
+  FileBytes bytes;
   std::string arguments;  ///< Multiboot modules only: the string that the kernel gets with the module
 };
 
@@ -101,7 +102,7 @@ struct BootOptions {
 /// What kind of kernel a file holds, told by its contents.
 enum class KernelFormat { Unknown, LinuxBzImage, Multiboot1, Elf };
 
-KernelFormat detect_kernel(const std::vector<u8>& kernel);
+KernelFormat detect_kernel(const FileBytes& kernel);
 
 /// Makes the plan, or says in one sentence that names the file why there is none.
 /// Errors: BadFile for a damaged or unsuitable file, BadArgument for a command line or an amount of RAM that won't do.

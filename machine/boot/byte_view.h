@@ -2,17 +2,17 @@
 #pragma once
 
 #include <span>
-#include <vector>
 
 #include "base/bits.h"
 #include "base/verify.h"
+#include "machine/boot/file_bytes.h"
 
 namespace callgate::boot {
 
 class ByteView {
  public:
   ByteView(std::span<const u8> bytes) : bytes_(bytes) {}
-  ByteView(const std::vector<u8>& bytes) : bytes_(bytes) {}
+  ByteView(const FileBytes& bytes) : bytes_(bytes) {}
 
   u64 size() const { return bytes_.size(); }
   /// True when [offset, offset + size) lies within the file, without overflow for any values.
@@ -47,10 +47,10 @@ class ByteWriter {
     bytes_.resize(bytes_.size() + sizeof(T));
     store_as<T>(bytes_.data() + bytes_.size() - sizeof(T), value);
   }
-  std::vector<u8> take() { return std::move(bytes_); }
+  FileBytes take() { return std::move(bytes_); }
 
  private:
-  std::vector<u8> bytes_;
+  FileBytes bytes_;
 };
 
 }  // namespace callgate::boot

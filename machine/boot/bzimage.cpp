@@ -103,7 +103,7 @@ Compression payload_compression(ByteView file, const BzImage& image) {
   return detect_compression(file.slice(image.payload_start, image.payload_size));
 }
 
-Result<std::vector<u8>> unpack_payload(ByteView file, const BzImage& image, u64 max_size, const std::string& name) {
+Result<FileBytes> unpack_payload(ByteView file, const BzImage& image, u64 max_size, const std::string& name) {
   auto bad = [&name](const std::string& what) { return fail(ErrorKind::BadFile, name + ": " + what); };
   const Compression compression = payload_compression(file, image);
   const auto payload = file.slice(image.payload_start, image.payload_size);

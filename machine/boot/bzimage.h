@@ -39,6 +39,6 @@ Result<BzImage> parse_bzimage(ByteView file, const std::string& name);
 Compression payload_compression(ByteView file, const BzImage& image);
 
 /// Unpacks the compressed kernel to the ELF file that it is. Bounded by `max_size` whatever it claims.
-Result<std::vector<u8>> unpack_payload(ByteView file, const BzImage& image, u64 max_size, const std::string& name);
+Result<FileBytes> unpack_payload(ByteView file, const BzImage& image, u64 max_size, const std::string& name);
 
 }  // namespace callgate::boot

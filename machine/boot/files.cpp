@@ -51,7 +51,7 @@ Result<BootFile> read_module(const std::string& text) {
 
 }  // namespace
 
-Result<std::vector<u8>> read_file(const std::string& path, u64 max_size) {
+Result<FileBytes> read_file(const std::string& path, u64 max_size) {
   const Descriptor file(::open(path.c_str(), O_RDONLY | O_CLOEXEC));
   if (file.number < 0) return fail(ErrorKind::MissingFile, path + ": " + reason(errno));
   struct stat info {};
@@ -62,7 +62,7 @@ Result<std::vector<u8>> read_file(const std::string& path, u64 max_size) {
                 fmt::format("{}: larger than the {} that are allowed", path, size_in_words(max_size)));
   };
 
-  std::vector<u8> bytes;
+  FileBytes bytes;
   // A pipe tells no size, and a regular file's may change while it is read: the end is where read() says so.
   if (S_ISREG(info.st_mode)) {
     if (static_cast<u64>(info.st_size) > max_size) return too_big();

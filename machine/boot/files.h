@@ -15,7 +15,7 @@ namespace callgate::boot {
 constexpr u64 kMaxFileSize = (u64{4} << 30) - 1;
 
 /// Reads a whole file. MissingFile when it isn't there or can't be read, BadFile for a directory or beyond `max_size`.
-Result<std::vector<u8>> read_file(const std::string& path, u64 max_size = kMaxFileSize);
+Result<FileBytes> read_file(const std::string& path, u64 max_size = kMaxFileSize);
 
 /// Reads the kernel and what goes with it. `initrd` is one file for Linux and PVH kernels; for Multiboot kernels it is
 /// a list as QEMU spells it: "FILE ARGUMENTS,FILE ARGUMENTS", where ",," stands for a comma. A module's string is its

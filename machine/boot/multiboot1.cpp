@@ -69,7 +69,7 @@ Result<u64> load_by_addresses(PlanBuilder& b, ByteView file, u64 header, const s
   return entry;
 }
 
-std::vector<u8> memory_map_table(const MemoryMap& memory) {
+FileBytes memory_map_table(const MemoryMap& memory) {
   ByteWriter table;
   for (const MemoryRange& range : memory.ranges) {
     table.append<u32>(20);  // the entry's size, itself not counted

@@ -110,7 +110,7 @@ Result<> check_command_line(const BootInputs& inputs, u64 limit) {
   return {};
 }
 
-KernelFormat detect_kernel(const std::vector<u8>& kernel) {
+KernelFormat detect_kernel(const FileBytes& kernel) {
   if (looks_like_bzimage(kernel)) return KernelFormat::LinuxBzImage;
   if (has_multiboot1_header(kernel)) return KernelFormat::Multiboot1;
   if (looks_like_elf(kernel)) return KernelFormat::Elf;

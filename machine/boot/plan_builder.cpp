@@ -54,7 +54,7 @@ tl::unexpected<Error> PlanBuilder::no_room(const std::string& name, const std::s
                           size_in_words(size), start, size_in_words(memory_.usable_bytes())));
 }
 
-void PlanBuilder::load_at(u64 physical, std::vector<u8> bytes, u64 zeros) {
+void PlanBuilder::load_at(u64 physical, FileBytes bytes, u64 zeros) {
   placer_.take(physical, bytes.size() + zeros);
   kernel_end_ = std::max(kernel_end_, physical + bytes.size() + zeros);
   plan_.loads.push_back({physical, std::move(bytes), zeros});
@@ -76,7 +76,7 @@ Result<u64> PlanBuilder::reserve_low(u64 size, u64 align) {
                           size_in_words(memory_.usable_bytes())));
 }
 
-Result<u64> PlanBuilder::put_low(std::vector<u8> bytes, u64 align) {
+Result<u64> PlanBuilder::put_low(FileBytes bytes, u64 align) {
   const auto at = reserve_low(bytes.size(), align);
   if (at) plan_.loads.push_back({*at, std::move(bytes), 0});
   return at;
@@ -152,8 +152,8 @@ Result<> PlanBuilder::enter_long_mode() {
   return {};
 }
 
-std::vector<u8> c_string(const std::string& text) {
-  std::vector<u8> bytes(text.begin(), text.end());
+FileBytes c_string(const std::string& text) {
+  FileBytes bytes(text.begin(), text.end());
   bytes.push_back(0);
   return bytes;
 }

@@ -29,11 +29,11 @@ class PlanBuilder {
   /// Loads an ELF file's segments where it wants them.
   Result<> load_elf(ByteView file, const ElfImage& image, const std::string& name);
   /// Loads `bytes` at a fixed place that the caller knows to be RAM, and takes it.
-  void load_at(u64 physical, std::vector<u8> bytes, u64 zeros = 0);
+  void load_at(u64 physical, FileBytes bytes, u64 zeros = 0);
   /// Takes room in low memory for one of the loader's own structures, below 4 GiB in any case. Returns its address.
   Result<u64> reserve_low(u64 size, u64 align);
   /// Puts one of the loader's own structures there. Returns its address.
-  Result<u64> put_low(std::vector<u8> bytes, u64 align);
+  Result<u64> put_low(FileBytes bytes, u64 align);
   /// Puts an initrd page-aligned as high as it goes with its last byte at or below `last`.
   Result<u64> put_high(BootFile file, u64 last);
   /// Puts a module page-aligned as low as it goes from 1 MiB and from what was loaded at fixed places on, below 4 GiB.
@@ -58,6 +58,6 @@ class PlanBuilder {
 };
 
 /// A NUL-terminated string.
-std::vector<u8> c_string(const std::string& text);
+FileBytes c_string(const std::string& text);
 
 }  // namespace callgate::boot

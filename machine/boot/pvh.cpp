@@ -12,7 +12,7 @@ constexpr u32 kStartMagic = 0x336EC578;
 constexpr u32 kStartVersion = 1;  // with a memory map
 constexpr unsigned kRbx = 3;
 
-std::vector<u8> memory_map_table(const MemoryMap& memory) {
+FileBytes memory_map_table(const MemoryMap& memory) {
   ByteWriter table;  // struct hvm_memmap_table_entry
   for (const MemoryRange& range : memory.ranges) {
     table.append<u64>(range.start);

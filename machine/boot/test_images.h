@@ -18,7 +18,7 @@
 
 namespace callgate::boot::test {
 
-using Bytes = std::vector<u8>;
+using Bytes = FileBytes;
 
 template <class T>
 void put(Bytes& bytes, u64 at, T value) {

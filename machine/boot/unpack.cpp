@@ -55,7 +55,7 @@ class Output {
   tl::unexpected<Error> too_big() const {
     return fail(ErrorKind::BadFile, fmt::format("it unpacks to more than {}", size_in_words(limit_)));
   }
-  std::vector<u8> take() {
+  FileBytes take() {
     bytes_.resize(used_);
     return std::move(bytes_);
   }
@@ -65,10 +65,10 @@ class Output {
 
   u64 limit_;
   std::size_t used_ = 0;
-  std::vector<u8> bytes_;
+  FileBytes bytes_;
 };
 
-Result<std::vector<u8>> unpack_gzip(std::span<const u8> in, u64 max_size) {
+Result<FileBytes> unpack_gzip(std::span<const u8> in, u64 max_size) {
   z_stream z{};
   constexpr int kGzipOnly = 15 + 16;  // zlib manual, inflateInit2: windowBits plus 16 decodes gzip only
   if (inflateInit2(&z, kGzipOnly) != Z_OK) return fail(ErrorKind::Host, "zlib could not start");
@@ -99,7 +99,7 @@ Result<std::vector<u8>> unpack_gzip(std::span<const u8> in, u64 max_size) {
   }
 }
 
-Result<std::vector<u8>> unpack_lzma(std::span<const u8> in, u64 max_size, Compression format) {
+Result<FileBytes> unpack_lzma(std::span<const u8> in, u64 max_size, Compression format) {
   lzma_stream lz = LZMA_STREAM_INIT;
   const lzma_ret started =
       format == Compression::Xz ? lzma_stream_decoder(&lz, kDecoderMemory, 0) : lzma_alone_decoder(&lz, kDecoderMemory);
@@ -136,7 +136,7 @@ Result<std::vector<u8>> unpack_lzma(std::span<const u8> in, u64 max_size, Compre
   }
 }
 
-Result<std::vector<u8>> unpack_zstd(std::span<const u8> in, u64 max_size) {
+Result<FileBytes> unpack_zstd(std::span<const u8> in, u64 max_size) {
   const std::unique_ptr<ZSTD_DStream, std::size_t (*)(ZSTD_DStream*)> stream(ZSTD_createDStream(), ZSTD_freeDStream);
   if (!stream) return fail(ErrorKind::Host, "libzstd could not start");
   ZSTD_inBuffer source{in.data(), in.size(), 0};
@@ -158,7 +158,7 @@ Result<std::vector<u8>> unpack_zstd(std::span<const u8> in, u64 max_size) {
 }
 
 // The "legacy frame": a magic number, then blocks of a 32-bit compressed size and data, each of at most 8 MiB unpacked.
-Result<std::vector<u8>> unpack_lz4(std::span<const u8> in, u64 max_size) {
+Result<FileBytes> unpack_lz4(std::span<const u8> in, u64 max_size) {
   constexpr u64 kBlock = u64{8} << 20;
   Output out(max_size, in.size());
   in = in.subspan(4);
@@ -240,12 +240,12 @@ bool can_unpack(Compression compression) {
   return compression != Compression::Unknown && compression != Compression::Bzip2 && compression != Compression::Lzo;
 }
 
-Result<std::vector<u8>> unpack(std::span<const u8> data, u64 max_size) {
+Result<FileBytes> unpack(std::span<const u8> data, u64 max_size) {
   const Compression format = detect_compression(data);
   switch (format) {
     case Compression::None:
       if (data.size() > max_size) return Output(max_size, data.size()).too_big();
-      return std::vector<u8>(data.begin(), data.end());
+      return FileBytes(data.begin(), data.end());
     case Compression::Gzip:
       return unpack_gzip(data, max_size);
     case Compression::Lzma:

@@ -3,10 +3,10 @@
 #pragma once
 
 #include <span>
-#include <vector>
 
 #include "base/result.h"
 #include "base/types.h"
+#include "machine/boot/file_bytes.h"
 
 namespace callgate::boot {
 
@@ -21,6 +21,6 @@ bool can_unpack(Compression compression);
 
 /// Unpacks `data`. Fails with a clause ("the XZ data are damaged") for the caller to put the file's name before, when
 /// the data are damaged or truncated, or when they hold more than `max_size` bytes.
-Result<std::vector<u8>> unpack(std::span<const u8> data, u64 max_size);
+Result<FileBytes> unpack(std::span<const u8> data, u64 max_size);
 
 }  // namespace callgate::boot
