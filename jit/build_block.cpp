@@ -8,16 +8,34 @@ namespace callgate::jit {
 
 namespace {
 
+// A shift by a constant other than 0 never keeps the flags: its row, made for any count, says that it reads them.
+bool shifts_for_certain(const ir::Block& block, const ir::BlockInsn& b) {
+  for (u32 n = b.first; n < b.first + b.count; n++) {
+    const ir::Op& op = block.ops[n];
+    if (op.opcode != ir::Opcode::Compute) continue;
+    ir::ValueId by = ir::kNoValue;
+    switch (op.info->kind) {
+      using enum ir::OpKind;
+      case shl: case shr: case sar: case rol: case ror: by = op.args[1]; break;
+      case shld: case shrd: by = op.args[2]; break;
+      default: continue;
+    }
+    const ir::Op& count = block.ops[by];
+    return count.opcode == ir::Opcode::Constant && (count.imm & (op.size == 8 ? 63 : 31)) != 0;
+  }
+  return false;
+}
+
 // What the handler of an instruction may do to the arithmetic flags is what its row says; of those that may do anything,
 // everything.
-void note_flags(ir::BlockInsn& b) {
+void note_flags(const ir::Block& block, ir::BlockInsn& b) {
   const Row* row = b.insn.row;
   if (row == nullptr || (b.count == 0 && (row->attributes & (kBranch | kSystem)))) {
     b.flags_read = kArithmetic;
     b.flags_written = kArithmetic;
     return;
   }
-  b.flags_read = row->flags.read & kArithmetic;
+  b.flags_read = shifts_for_certain(block, b) ? 0 : row->flags.read & kArithmetic;
   b.flags_written = row->flags.written & kArithmetic;
 }
 
@@ -74,7 +92,7 @@ void build_block(std::span<const u8> code, unsigned most, ir::Block& block) {
       emitter.constant(0, 8);
       b.count = 1;
     }
-    note_flags(b);
+    note_flags(block, b);
     note_uses(block, b);
     block.insns.push_back(b);
     rip = emitter.next_rip;

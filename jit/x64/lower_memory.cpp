@@ -90,8 +90,7 @@ void Emitter::probe(const ir::Op& op, unsigned alignment) {
   const unsigned size = group != nullptr ? group->span : op.size;
   if (group != nullptr && group->low != 0) a_.add(kAddress, group->low);
   const auto tag = static_cast<i32>(write ? offsetof(TlbTable, write_tag) : offsetof(TlbTable, read_tag));
-  a_.mov(x86::ecx, x86::eax);
-  a_.shr(x86::ecx, kPageShift - 3);
+  a_.rorx(x86::ecx, x86::eax, kPageShift - 3);
   a_.and_(x86::ecx, (TlbTable::kSlots - 1) << 3);
   a_.mov(x86::rdx, x86::ptr(kTlb, x86::rcx, 0, tag));
   a_.xor_(x86::rdx, kAddress);
