@@ -11,7 +11,7 @@ constexpr u32 kLoad = 0x10'0000, kData = 0x20'0000;
 /// A Multiboot 1 kernel: a flat binary at 1 MiB, 32-bit protected mode.
 Result<> load(Machine& m, const std::vector<u8>& code) {
   constexpr u32 kFlags = 1u << 16, kMagic = 0x1BADB002;
-  std::vector<u8> image;
+  boot::FileBytes image;
   for (const u32 v : {kMagic, kFlags, 0u - kMagic - kFlags, kLoad, kLoad, 0u, 0u, kLoad + 32})
     for (unsigned i = 0; i < 4; i++) image.push_back(static_cast<u8>(v >> 8 * i));
   image.insert(image.end(), code.begin(), code.end());

@@ -13,7 +13,7 @@ namespace {
 /// A Multiboot 1 kernel whose code starts at 1 MiB: a flat binary with the address fields.
 boot::BootInputs small_kernel(const Machine& machine, std::vector<u8> code) {
   constexpr u32 kLoad = 0x10'0000, kFlags = 1u << 16, kMagic = 0x1BADB002;
-  std::vector<u8> image;
+  boot::FileBytes image;
   const auto put = [&](u32 v) {
     for (unsigned i = 0; i < 4; i++) image.push_back(static_cast<u8>(v >> 8 * i));
   };
