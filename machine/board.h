@@ -118,8 +118,9 @@ class Board final : public PowerControl {
   /// Where serial output and debug output go.
   struct Sink final : ByteSink {
     Machine::ByteHandler handler;
+    bool muted = false;
     void write(std::span<const u8> bytes) override {
-      if (handler) handler(bytes);
+      if (handler && !muted) handler(bytes);
     }
   };
   Sink serial_sink, debug_sink;

@@ -2,14 +2,33 @@
 
 #include <algorithm>
 
+#include "base/verify.h"
+
 namespace callgate {
 
-std::vector<u8> HostInput::take(InputChannel channel, std::size_t most, u64 count, u64 time) {
-  const auto n = static_cast<std::ptrdiff_t>(std::min(most, waiting_.size()));
-  std::vector<u8> bytes(waiting_.begin(), waiting_.begin() + n);
+const InputRecord* HostInput::take(std::size_t room, u64 count, u64 time) {
+  if (taken_ < records_.size()) {
+    const InputRecord& next = records_[taken_];
+    if (next.count == count && next.time == time) return &records_[taken_++];
+    missed_ |= next.count < count || (next.count == count && next.time < time);
+    return nullptr;
+  }
+  const auto n = static_cast<std::ptrdiff_t>(std::min(room, waiting_.size()));
+  if (held_ || n == 0) return nullptr;
+  records_.push_back({InputChannel::Serial, count, time, {waiting_.begin(), waiting_.begin() + n}});
   waiting_.erase(waiting_.begin(), waiting_.begin() + n);
-  if (!bytes.empty()) records_.push_back({channel, count, time, bytes});
-  return bytes;
+  return &records_[taken_++];
+}
+
+void HostInput::replay(std::vector<InputRecord> records) {
+  records_ = std::move(records);
+  rewind(0);
+}
+
+void HostInput::rewind(std::size_t taken) {
+  VERIFY(taken <= records_.size(), "the journal is shorter than that");
+  taken_ = taken;
+  missed_ = false;
 }
 
 }  // namespace callgate

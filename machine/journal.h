@@ -1,5 +1,6 @@
-// The one way in for what is not computed: a seed of the recording to come. Every input is stamped with the count and
-// the guest time at which the machine took it, and kept in order.
+// The one way in for what is not computed. Every input is stamped with the count and the guest time at which the machine
+// took it, and kept in order: this is the journal that a recording holds. The same journal given back makes a replay:
+// each record is delivered at its own moment again, and nothing else is let in before the journal is over.
 #pragma once
 
 #include <deque>
@@ -19,21 +20,43 @@ struct InputRecord {
   u64 count = 0;  ///< retired instructions
   u64 time = 0;   ///< guest ns: halted time passes without instructions
   std::vector<u8> bytes;
+
+  bool operator==(const InputRecord&) const = default;
 };
 
 class HostInput {
  public:
-  /// Bytes that wait until the device has room.
+  /// Bytes that wait until the device has room and the journal is at its end.
   void offer(std::span<const u8> bytes) { waiting_.insert(waiting_.end(), bytes.begin(), bytes.end()); }
-  bool waiting() const { return !waiting_.empty(); }
-  /// Takes at most `most` waiting bytes at this moment of the run, and writes them down.
-  std::vector<u8> take(InputChannel channel, std::size_t most, u64 count, u64 time);
-  /// Everything taken so far.
+  /// True when there may be something to deliver, now or at a later moment.
+  bool any() const { return taken_ < records_.size() || (!held_ && !waiting_.empty()); }
+  /// What is to be delivered at this moment of the run: the next record of the journal when its moment has come, or at
+  /// most `room` waiting bytes, which are written down. nullptr: nothing. Good until the next call.
+  const InputRecord* take(std::size_t room, u64 count, u64 time);
+  /// The count of the next record to be replayed, or ~0.
+  u64 next_count() const { return taken_ < records_.size() ? records_[taken_].count : ~u64{0}; }
+
+  /// Everything taken, and after that everything still to be replayed.
   const std::vector<InputRecord>& records() const { return records_; }
+  std::size_t taken() const { return taken_; }
+  /// The moment of the next record went by: the run is not the one that the journal is of.
+  bool missed() const { return missed_; }
+
+  /// Replays from here: the records taken so far are forgotten.
+  void replay(std::vector<InputRecord> records);
+  /// Back to the moment when `taken` records had been taken.
+  void rewind(std::size_t taken);
+  /// Forgets what is still to be replayed: from here on live inputs are let in.
+  void forget_future() { records_.resize(taken_); }
+  /// While held, waiting bytes stay outside even when the journal is over.
+  void hold(bool held) { held_ = held; }
 
  private:
   std::deque<u8> waiting_;
   std::vector<InputRecord> records_;
+  std::size_t taken_ = 0;
+  bool held_ = false;
+  bool missed_ = false;
 };
 
 }  // namespace callgate

@@ -5,10 +5,12 @@
 #include <algorithm>
 #include <atomic>
 
+#include "base/verify.h"
 #include "cpu/interpreter.h"
 #include "jit/translator.h"
 #include "machine/board.h"
 #include "machine/boot/files.h"
+#include "machine/checkpoint.h"
 #include "machine/fault_report.h"
 #include "machine/journal.h"
 #include "machine/mapped_memory.h"
@@ -83,9 +85,10 @@ struct Machine::Impl {
 };
 
 void Machine::Impl::deliver_input() {
-  if (!input.waiting()) return;
-  for (const u8 byte : input.take(InputChannel::Serial, board.com1.receive_room(), count(), board.clock.now()))
-    board.com1.receive(byte);
+  if (!input.any()) return;
+  const u64 count_is = count(), now = board.clock.now();
+  while (const InputRecord* record = input.take(board.com1.receive_room(), count_is, now))
+    for (const u8 byte : record->bytes) board.com1.receive(byte);
 }
 
 // Lets the processor whose turn it is run to the round's end, or for `most` instructions. With one processor, a timer
@@ -187,11 +190,11 @@ std::optional<Stop> Machine::Impl::start_round(const RunLimits& limits) {
       idle_reported = true;  // the next call goes on from here
       return Stop{StopReason::Idle, 0, next == kNever ? kNever : next - now};
     }
+    // Timers that wake nobody may go on for ever.
+    if (stop_requested.exchange(false)) return Stop{StopReason::Requested};
     idle_reported = false;
     idle_skips++;
     board.clock.set(next);
-    // Timers that wake nobody may go on for ever.
-    if (stop_requested.exchange(false)) return Stop{StopReason::Requested};
   }
 }
 
@@ -203,7 +206,9 @@ Stop Machine::Impl::run(const RunLimits& limits) {
       if (count() >= limits.until_count) return {StopReason::CountReached};
       if (auto stop = start_round(limits)) return *stop;
     }
-    run_round(limits.until_count);
+    // A record of the journal is delivered at the very count where it was taken.
+    const u64 next_input = input.next_count();
+    run_round(next_input > count() ? std::min(limits.until_count, next_input) : limits.until_count);
     if (board.power.any) continue;
     for (const auto& p : board.processors)
       if (p->was_shut_down) return {StopReason::TripleFault};
@@ -265,8 +270,10 @@ Stop Machine::run(const RunLimits& limits) { return impl_->run(limits); }
 Stop Machine::step() { return impl_->run({.until_count = impl_->count() + 1}); }
 void Machine::request_stop() { impl_->stop_requested = true; }
 void Machine::serial_input(std::span<const u8> bytes) { impl_->input.offer(bytes); }
+HostInput& Machine::journal() { return impl_->input; }
 void Machine::on_serial(ByteHandler handler) { impl_->board.serial_sink.handler = std::move(handler); }
 void Machine::on_debug_console(ByteHandler handler) { impl_->board.debug_sink.handler = std::move(handler); }
+void Machine::mute(bool muted) { impl_->board.serial_sink.muted = impl_->board.debug_sink.muted = muted; }
 u64 Machine::count() const { return impl_->count(); }
 u64 Machine::now() const { return impl_->board.clock.now(); }
 unsigned Machine::cpus() const { return static_cast<unsigned>(impl_->board.processors.size()); }
@@ -322,6 +329,16 @@ Result<> Machine::restore(std::span<const u8> saved) {
   if (!reader.good()) return fail(ErrorKind::BadFile, "the saved state is damaged: " + reader.error());
   impl_->idle_reported = false;
   return {};
+}
+
+std::shared_ptr<const Checkpoint> Machine::checkpoint() {
+  return std::make_shared<Checkpoint>(count(), impl_->input.taken(), save());
+}
+
+void Machine::restore(const Checkpoint& checkpoint) {
+  const auto restored = restore(checkpoint.state);
+  VERIFY(restored.has_value(), "a checkpoint in memory could not be read");
+  impl_->input.rewind(checkpoint.taken);
 }
 
 MachineStats Machine::stats() const {

@@ -24,8 +24,11 @@
 #include "base/types.h"
 #include "cpu/state.h"
 #include "machine/boot/boot_plan.h"
+#include "machine/journal.h"
 
 namespace callgate {
+
+class Checkpoint;
 
 /// Which engine executes instructions. All give the same results.
 enum class Engine {
@@ -136,11 +139,15 @@ class Machine {
   // --- inputs: the only way in for what is not computed ------------------------------------------------------
   /// Bytes for the serial line COM1, offered now and delivered as the guest's UART has room. Stamped with the count.
   void serial_input(std::span<const u8> bytes);
+  /// Every input taken so far, and a way to have them taken again at the same moments.
+  HostInput& journal();
 
   // --- outputs ------------------------------------------------------------------------------------------------
   using ByteHandler = std::function<void(std::span<const u8>)>;
   void on_serial(ByteHandler handler);         ///< COM1
   void on_debug_console(ByteHandler handler);  ///< port 0xE9
+  /// While muted, nothing is handed to the handlers: what a replay writes was written before.
+  void mute(bool muted);
 
   // --- looking ------------------------------------------------------------------------------------------------
   /// Total retired instructions of all processors.
@@ -162,6 +169,10 @@ class Machine {
   /// The whole state as bytes, and back into a machine of the same configuration. Error: BadFile when damaged.
   std::vector<u8> save();
   Result<> restore(std::span<const u8> saved);
+  /// The state and the place in the journal, kept in memory. Checkpoints share the pages that did not change between
+  /// them. For the machine that made them.
+  std::shared_ptr<const Checkpoint> checkpoint();
+  void restore(const Checkpoint& checkpoint);
   MachineStats stats() const;
   /// Hears of every piece of host code that the translator emits: where it lies, its size, its name (for blocks, the guest's
   /// address and mode). For profilers.
