@@ -82,6 +82,7 @@ std::string parse_tuning(const std::string& text, TranslatorTuning& tuning) {
     u64 number = 0;
     if (name == "most-insns" && parse_number(value, number) && number <= 64) tuning.most_insns = static_cast<unsigned>(number);
     else if (name == "split-seed" && parse_number(value, number)) tuning.split_seed = number;
+    else if (name == "promote-after" && parse_number(value, number) && number <= 1u << 30) tuning.promote_after = static_cast<unsigned>(number);
     else if (name == "flush-every" && parse_number(value, number)) tuning.flush_every = number;
     else if (name == "code-bytes" && parse_size(value).has_value()) tuning.code_bytes = *parse_size(value);
     else if (name == "chaining" && (value == "on" || value == "off")) tuning.chaining = value == "on";
@@ -96,7 +97,7 @@ std::string parse_tuning(const std::string& text, TranslatorTuning& tuning) {
     const std::size_t equals = std::min(part.find('='), part.size());
     if (!assign(part.substr(0, equals), equals < part.size() ? part.substr(equals + 1) : ""))
       return "\"" + part + "\" does not tune the translator: there are chaining, passes and verify (=on or off), "
-             "code-bytes=SIZE, and most-insns, split-seed and flush-every (=N)";
+             "code-bytes=SIZE, and most-insns, split-seed, promote-after and flush-every (=N)";
     at = comma + 1;
   }
   return "";

@@ -35,6 +35,7 @@ Result<> StatsFile::write(Machine& machine, double seconds) {
   number("tlb_page_drops", s.tlb_page_drops);
   if (translates) {
     number("blocks_translated", s.blocks);
+    number("block_versions", s.versions);
     number("instructions_translated", s.translated);
     number("translation_seconds", static_cast<double>(s.translation_ns) / 1e9);
     number("code_bytes", s.code_bytes);

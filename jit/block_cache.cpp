@@ -56,18 +56,22 @@ u32 BlockCache::add(TranslatedBlock block) {
 
 void BlockCache::connect(u32 number, u32 to) {
   Link& l = links_[number];
-  if (l.jump == nullptr || l.to != kNoBlock) return;
   TranslatedBlock& b = blocks_[to];
-  arena_.patch(l.jump, static_cast<i32>(b.entry - (l.jump + 4)));
-  l.to = to;
+  Jump& jump = b.key.entry == l.state ? l.direct : l.plain;
+  if (jump.at == nullptr || jump.to != kNoBlock) return;
+  arena_.patch(jump.at, static_cast<i32>(b.entry - (jump.at + 4)));
+  jump.to = to;
   b.incoming.push_back(number);
 }
 
-void BlockCache::disconnect(TranslatedBlock& block) {
-  for (const u32 number : block.incoming) {
-    Link& l = links_[number];
-    arena_.patch(l.jump, static_cast<i32>(l.stub - (l.jump + 4)));
-    l.to = kNoBlock;
+void BlockCache::disconnect(u32 number) {
+  TranslatedBlock& block = blocks_[number];
+  for (const u32 from : block.incoming) {
+    Link& l = links_[from];
+    Jump& jump = l.direct.to == number ? l.direct : l.plain;
+    arena_.patch(jump.at, static_cast<i32>(jump.stub - (jump.at + 4)));
+    jump.to = kNoBlock;
+    if (l.counter != nullptr) *l.counter = promote_after;
   }
   block.incoming.clear();
 }

@@ -18,6 +18,7 @@ struct BlockKey {
   u64 rip = 0;
   u32 frame = 0;  ///< of RAM, where the code is
   u32 mode = 0;   ///< its mode_key()
+  u16 entry = 0;  ///< what it relies on when it is entered (the backend's number); 0: nothing, anybody may enter
   bool operator==(const BlockKey&) const = default;
 };
 
@@ -29,15 +30,24 @@ struct TranslatedBlock {
   bool valid = true;
   bool restless = false;  ///< rewritten again and again: no code, the interpreter executes it
   u16 runs = 0;  ///< of a restless one: how often it was interpreted since it was last written
+  u8 versions = 0;  ///< how many of it there are for other entry states
   std::vector<u32> incoming;  ///< links that go to it
 };
 
-/// A jump of a block to a constant RIP.
-struct Link {
-  u64 target = 0;
-  u8* jump = nullptr;  ///< its 32-bit displacement; nullptr: it goes by the jump cache and is never patched
+/// A 32-bit displacement in emitted code that leads to a block, or to a stub.
+struct Jump {
+  u8* at = nullptr;  ///< nullptr: it is never patched
   const u8* stub = nullptr;
   u32 to = kNoBlock;
+};
+
+/// A jump of a block to a constant RIP. If it leaves more than a plain entry needs, there are two: a direct one to a version
+/// that was made for it, and one behind a stub that makes the state plain.
+struct Link {
+  u64 target = 0;
+  u16 state = 0;
+  Jump direct, plain;      ///< with state 0 only `direct`
+  u32* counter = nullptr;  ///< of a link with a state: jumps left until it is worth a version of its target
 };
 
 class BlockCache {
@@ -59,8 +69,10 @@ class BlockCache {
   Link& link(u32 number) { return links_[number]; }
   u32 add(TranslatedBlock block);
   void add_link(const Link& link) { links_.push_back(link); }
-  /// Makes the link's jump go to the block directly.
+  /// Makes the link's jump for the block's entry state go to the block.
   void connect(u32 link, u32 block);
+  static constexpr u8 kMostVersions = 4;
+  static constexpr u32 kNever = ~u32{0};  ///< for a counter
 
   /// Forgets the blocks that have a byte in [offset, offset + size) of the frame; calls `gone` for each.
   template <class Gone>
@@ -71,6 +83,8 @@ class BlockCache {
   /// A restless block has not been written for a while: it is forgotten, to be translated.
   void has_settled(u32 number);
   static constexpr u16 kRunsUntilSettled = 64;
+  /// How often a link with a state is followed before it gets a version of its target.
+  u32 promote_after = 1000;
   /// Counts a write; true when there were so many since the frame's last block was added that it looks like data.
   bool written(u32 frame);
   /// The frame has no blocks any more and nobody needs to hear of writes to it.
@@ -80,7 +94,7 @@ class BlockCache {
  private:
   static constexpr u32 kErased = kNoBlock - 1;
   static u64 hash(const BlockKey& k) {
-    return (k.rip ^ u64{k.frame} << 40 ^ u64{k.mode} << 17) * 0x9E3779B97F4A7C15ull >> 20;
+    return (k.rip ^ u64{k.frame} << 40 ^ u64{k.mode} << 17 ^ u64{k.entry} << 29) * 0x9E3779B97F4A7C15ull >> 20;
   }
   /// Hash bits that the place in the index doesn't tell: a block is looked at only when it is the right one.
   static u32 tag_of(u64 hash) { return static_cast<u32>(hash >> 12); }
@@ -100,7 +114,7 @@ class BlockCache {
   static constexpr u8 kRewritesUntilRestless = 8;
   static constexpr u32 kWritesUntilRelease = 32;
 
-  void disconnect(TranslatedBlock& block);
+  void disconnect(u32 number);
 
   CodeArena& arena_;
   std::deque<TranslatedBlock> blocks_;
@@ -120,7 +134,7 @@ u32 BlockCache::invalidate(u32 frame, unsigned offset, unsigned size, Gone gone)
     if (b.offset >= offset + size || offset >= b.offset + u32{b.bytes}) return false;
     u8& rewrites = it->second.rewrites[b.offset / kGranule];
     if (rewrites != 255) rewrites++;
-    disconnect(b);
+    disconnect(number);
     erase(number);
     b.valid = false;
     gone(b);

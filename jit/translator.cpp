@@ -36,6 +36,9 @@ struct Translator::Impl final : CodeListener {
   std::vector<Site> sites;
   std::deque<Insn> insns;  ///< what sites point to
   ir::Block block;         ///< reused
+  x64::EntryStates states;
+  std::deque<u32> counters;  ///< of links
+  std::function<u32*()> new_counter = [this] { return &counters.emplace_back(blocks.promote_after); };
   TranslatorStats stats;
   std::unordered_map<const Row*, RowCounts> counts;
   const u64* running_until = nullptr;  ///< of the run() that is on
@@ -59,7 +62,8 @@ struct Translator::Impl final : CodeListener {
   bool has_code(u32 frame) const override { return blocks.has_code(frame); }
 
   void flush();
-  u32 lookup(Cpu& c, u32 mode_key, const ir::Mode& mode);
+  u32 lookup(Cpu& c, u32 mode_key, const ir::Mode& mode, u16 entry = 0);
+  void promote(Cpu& c, u32 link, u32 plain, const ir::Mode& mode);
   u32 translate(Cpu& c, const BlockKey& key, const ir::Mode& mode, const u8* page);
   void run(Cpu& c, const u64& until, const bool& stop);
   void enter_view(Cpu& c);
@@ -115,11 +119,13 @@ void Translator::Impl::flush() {
   jumps.clear();
   sites.clear();
   insns.clear();
+  states.clear();
+  counters.clear();
   arena.reset(arena_keep);
   code_changed = true;
 }
 
-u32 Translator::Impl::lookup(Cpu& c, u32 mode_key, const ir::Mode& mode) {
+u32 Translator::Impl::lookup(Cpu& c, u32 mode_key, const ir::Mode& mode, u16 entry) {
   const u64 linear = code_linear(c, c.s.rip);
   const u8* p = c.tlb.find_exec(c.data_context(), linear, 1);
   if (p == nullptr) {
@@ -130,7 +136,7 @@ u32 Translator::Impl::lookup(Cpu& c, u32 mode_key, const ir::Mode& mode) {
   }
   const u32 frame = memory.ram().frame_of(p);
   if (frame == kNoFrame) return kNoBlock;
-  const BlockKey key{c.s.rip, frame, mode_key};
+  const BlockKey key{c.s.rip, frame, mode_key, entry};
   u32 number = blocks.find(key);
   if (number == kNoBlock) {
     const u64 start = host_clock != nullptr ? host_clock() : 0;
@@ -138,6 +144,24 @@ u32 Translator::Impl::lookup(Cpu& c, u32 mode_key, const ir::Mode& mode) {
     if (host_clock != nullptr) stats.translation_ns += host_clock() - start;
   }
   return number;
+}
+
+// The link has been followed so often that its target, whose plain version is `plain`, is worth a version for it. Decided by
+// counts alone, and nothing that a guest could notice: a version does the same.
+void Translator::Impl::promote(Cpu& c, u32 link, u32 plain, const ir::Mode& mode) {
+  Link& l = blocks.link(link);
+  *l.counter = BlockCache::kNever;
+  if (l.state == x64::EntryStates::kNone) return;
+  BlockKey key = blocks.block(plain).key;
+  key.entry = l.state;
+  if (blocks.find(key) == kNoBlock) {
+    if (blocks.block(plain).versions == BlockCache::kMostVersions) return;
+    blocks.block(plain).versions++;
+    stats.versions++;
+  }
+  const u64 flushes = stats.flushes;
+  const u32 version = lookup(c, key.mode, mode, l.state);
+  if (stats.flushes == flushes && version != kNoBlock && blocks.block(version).entry != nullptr) blocks.connect(link, version);
 }
 
 u32 Translator::Impl::translate(Cpu& c, const BlockKey& key, const ir::Mode& mode, const u8* page) {
@@ -172,8 +196,8 @@ u32 Translator::Impl::translate(Cpu& c, const BlockKey& key, const ir::Mode& mod
     if (options.passes && !(key.mode & kModeUngrouped)) probe_groups(block);
     if (options.passes) flags_liveness(block);
     else all_flags_live(block);
-    const x64::EmitContext context{arena, thunks, host, sites, insns, counts, blocks.next_number(), blocks.next_link(),
-                                   options.chaining};
+    const x64::EmitContext context{arena, thunks, host, sites, insns, counts, states, new_counter, blocks.next_number(),
+                                   blocks.next_link(), options.chaining, key.entry};
     x64::Emitter emitter(context, block);
     const x64::Emitted e = emitter.emit();
     VERIFY(e.entry != nullptr, "a block didn't fit in the arena");
@@ -181,7 +205,11 @@ u32 Translator::Impl::translate(Cpu& c, const BlockKey& key, const ir::Mode& mod
     t.insns = static_cast<u16>(block.insns.size());
     const ir::BlockInsn& last = block.insns.back();
     t.bytes = static_cast<u16>(last.rip + last.insn.length - key.rip);
-    for (const x64::LinkPlace& l : e.links) blocks.add_link({l.target, const_cast<u8*>(l.jump), l.stub, kNoBlock});
+    std::size_t counter = counters.size();
+    for (const x64::LinkPlace& l : e.links) counter -= l.state != 0;
+    for (const x64::LinkPlace& l : e.links)
+      blocks.add_link({l.target, l.state, {const_cast<u8*>(l.jump), l.stub}, {const_cast<u8*>(l.plain_jump), l.plain_stub},
+                       l.state != 0 ? &counters[counter++] : nullptr});
     if (c.log.on(LogChannel::Translator)) [[unlikely]]
       c.log.line(LogChannel::Translator, "{}", trace(block, {page + offset, kPageSize - offset}, {e.entry, e.size}));
     if (code_handler) [[unlikely]] code_handler(e.entry, e.size, name_of(key, mode));
@@ -315,7 +343,13 @@ void Translator::Impl::enter(Cpu& c, u32 number, const u64& until, u32 mode_key,
     const TranslatedBlock& b = blocks.block(number);
     if (b.entry == nullptr || until - c.s.retired < b.insns) return;
     JumpCaches::set(*from_slot<JumpCache>(&c.engine, kJumpCache), c.s.rip, b.entry);
-    if (stats.flushes == flushes && options.chaining) blocks.connect(link, number);
+    if (stats.flushes != flushes || !options.chaining) continue;
+    blocks.connect(link, number);
+    if (const u32* counter = blocks.link(link).counter; counter != nullptr && *counter == 0) {
+      promote(c, link, number, mode);
+      if (stats.flushes != flushes) number = lookup(c, mode_key, mode);
+      if (number == kNoBlock || blocks.block(number).entry == nullptr) return;
+    }
   }
 }
 
@@ -458,6 +492,7 @@ Result<std::unique_ptr<Translator>> Translator::create(PhysicalMap& memory, Inte
     return tl::make_unexpected(opened.error());
   impl->host = x64::probe_host();
   impl->thunks = x64::emit_thunks(impl->arena, {Impl::read, Impl::write, Impl::resolve, Impl::execute});
+  if (options.promote_after != 0) impl->blocks.promote_after = options.promote_after;
   impl->arena_keep = impl->arena.used();
   impl->flush_at = options.flush_every;
   return std::unique_ptr<Translator>(new Translator(std::move(impl)));

@@ -23,11 +23,13 @@ struct TranslatorOptions {
   u64 flush_every = 0;         ///< forgets everything after so many entries into emitted code; 0: never
   u64 split_seed = 0;          ///< blocks end at places that this number makes up; 0: only where they must
   bool interpret_rewritten = true;  ///< code that is rewritten again and again is left to the interpreter
+  u32 promote_after = 0;       ///< jumps until their target gets a version of its own; 0: the usual number
   bool verify = false;         ///< checks the IR of each block (ir::verify) before code is emitted for it
 };
 
 struct TranslatorStats {
   u64 blocks = 0;          ///< translated
+  u64 versions = 0;        ///< of them, made for one kind of jump only
   u64 instructions = 0;    ///< of the guest, translated
   u64 code_bytes = 0;      ///< emitted
   u64 invalidated = 0;     ///< blocks that were written to

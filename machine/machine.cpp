@@ -236,8 +236,14 @@ Result<std::unique_ptr<Machine>> Machine::create(const MachineConfig& config) {
   if (config.engine == Engine::Translator) {
     const TranslatorTuning& t = config.translator;
     auto translator = jit::Translator::create(impl->board.memory, impl->interpreter,
-                                              {static_cast<std::size_t>(t.code_bytes), t.chaining, t.passes, t.most_insns,
-                                               t.flush_every, t.split_seed, t.verify});
+                                              {.code_bytes = static_cast<std::size_t>(t.code_bytes),
+                                               .chaining = t.chaining,
+                                               .passes = t.passes,
+                                               .most_insns = t.most_insns,
+                                               .flush_every = t.flush_every,
+                                               .split_seed = t.split_seed,
+                                               .promote_after = t.promote_after,
+                                               .verify = t.verify});
     if (!translator) return tl::make_unexpected(translator.error());
     impl->translator = std::move(*translator);
   }
@@ -357,6 +363,7 @@ MachineStats Machine::stats() const {
   if (impl_->translator) {
     const jit::TranslatorStats& t = impl_->translator->stats();
     s.blocks = t.blocks;
+    s.versions = t.versions;
     s.translated = t.instructions;
     s.code_bytes = t.code_bytes;
     s.blocks_invalidated = t.invalidated;

@@ -43,6 +43,7 @@ struct TranslatorTuning {
   bool passes = true;       ///< the IR's optimisation passes
   unsigned most_insns = 0;  ///< instructions in a block
   u64 flush_every = 0;      ///< all code is forgotten after so many entries into it
+  unsigned promote_after = 0;  ///< jumps until their target gets a version of its own
   u64 split_seed = 0;       ///< blocks end at places that this number makes up
   bool verify = false;      ///< checks the IR of every block
 };
@@ -90,7 +91,7 @@ struct MachineStats {
   u64 guest_ns = 0;  ///< guest time
   u64 faults = 0, interrupts = 0;
   // Of the translator; zero with the interpreter.
-  u64 blocks = 0, translated = 0, code_bytes = 0, blocks_invalidated = 0, code_flushes = 0, entries = 0;
+  u64 blocks = 0, versions = 0, translated = 0, code_bytes = 0, blocks_invalidated = 0, code_flushes = 0, entries = 0;
   u64 exits_budget = 0, exits_link = 0, exits_bail = 0, exits_done = 0, interpreted = 0, handler_calls = 0;
   u64 tlb_misses = 0, jump_cache_misses = 0;  ///< of emitted code's own probes
   u64 translation_ns = 0;                     ///< host time; needs set_host_clock()

@@ -11,6 +11,10 @@ Emitter::Emitter(const EmitContext& context, const ir::Block& block)
   code_.attach(&a_);
   for (auto& v : in_scratch_) v = ir::kNoValue;
   for (std::size_t n = 0; n < block.ops.size(); n++) uses_[n] = block.ops[n].uses;
+  const EntryState& entry = context.states[context.entry_state];
+  recipe_ = entry.flags;
+  vectors_ready_ = entry.vectors;
+  x87_ready_ = entry.x87;
 }
 
 Emitted Emitter::emit() {
@@ -21,11 +25,12 @@ Emitted Emitter::emit() {
   for (insn_index_ = 0; insn_index_ < count; insn_index_++) emit_insn(block_.insns[insn_index_]);
   if (!ended_) {
     settle_x87();
-    save_flags();
     jump_to(block_.next_rip());
   }
   emit_cold_stubs();
+  emit_link_stubs();
   a_.bind(no_budget);
+  save_by(context_.states[context_.entry_state].flags);
   a_.mov(x86::ecx, context_.block_number);
   a_.jmp(reinterpret_cast<u64>(context_.thunks.exit_budget));
 
@@ -39,9 +44,16 @@ Emitted Emitter::emit() {
   std::vector<u8> bytes(code_.codeSize());
   code_.copyFlattenedData(bytes.data(), bytes.size());
   context_.arena.append(bytes.data(), bytes.size());
-  for (const PendingLink& link : links_)
-    out.links.push_back({link.target, link.displacement != 0 ? out.entry + link.displacement : nullptr,
-                         out.entry + code_.labelOffset(link.stub)});
+  for (const PendingLink& link : links_) {
+    LinkPlace place{link.target, link.displacement != 0 ? out.entry + link.displacement : nullptr,
+                    out.entry + code_.labelOffset(link.stub)};
+    if (link.plain_displacement != 0) {
+      place.state = context_.states.number_of(link.state);
+      place.plain_jump = out.entry + link.plain_displacement;
+      place.plain_stub = out.entry + link.plain_stub;
+    }
+    out.links.push_back(place);
+  }
   return out;
 }
 
@@ -215,12 +227,6 @@ void Emitter::emit_cold_stubs() {
     store_last_x87(bail.x87);
     a_.mov(x86::ecx, bail.site);
     a_.jmp(reinterpret_cast<u64>(context_.thunks.exit_bail));
-  }
-  u32 number = context_.first_link;
-  for (const PendingLink& link : links_) {
-    a_.bind(link.stub);
-    a_.mov(x86::ecx, number++);
-    a_.jmp(reinterpret_cast<u64>(context_.thunks.exit_link));
   }
 }
 

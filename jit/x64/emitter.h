@@ -9,10 +9,12 @@
 #pragma once
 
 #include <deque>
+#include <functional>
 #include <unordered_map>
 #include <vector>
 
 #include "cpu/ir/ir.h"
+#include "jit/x64/entry_state.h"
 #include "jit/x64/host.h"
 #include "jit/x64/registers.h"
 #include "jit/x64/thunks.h"
@@ -23,9 +25,13 @@ namespace callgate::jit::x64 {
 
 /// A jump that can be made to go to another block directly.
 struct LinkPlace {
-  u64 target = 0;        ///< guest RIP
-  const u8* jump = nullptr;  ///< the 32-bit displacement of the host's jump
+  u64 target = 0;            ///< guest RIP
+  const u8* jump = nullptr;  ///< the 32-bit displacement of the host's jump; nullptr: it isn't patched
   const u8* stub = nullptr;  ///< where it goes while it isn't linked
+  u16 state = 0;             ///< what the jump leaves (EntryStates)
+  // If that isn't the plain state, the stub makes it plain, counts, and has a jump of its own to the plain version.
+  const u8* plain_jump = nullptr;
+  const u8* plain_stub = nullptr;
 };
 
 /// What a block became.
@@ -43,9 +49,12 @@ struct EmitContext {
   std::vector<Site>& sites;  ///< appended to: a site's number is its index
   std::deque<Insn>& insns;   ///< appended to: what sites point to
   std::unordered_map<const Row*, RowCounts>& counts;
+  EntryStates& states;
+  const std::function<u32*()>& new_counter;  ///< where a link with a state counts its jumps down; called once for each
   u32 block_number = 0;
   u32 first_link = 0;   ///< the number of the block's first link
   bool chaining = true;
+  u16 entry_state = 0;  ///< what the block may rely on
 };
 
 /// True when every op of the instruction has a lowering.
@@ -73,21 +82,6 @@ class Emitter {
     u8 reg = 0;
     bool high = false;
     u64 imm = 0;
-  };
-  /// How to get the guest's current flags into EFLAGS again.
-  struct FlagRecipe {
-    enum Kind : u8 {
-      None,
-      Compare,  ///< `inst` a, b: CMP or TEST
-      Undo,     ///< a is the result of ADD or SUB: t = a; `undo` t, b; `inst` t, b
-    } kind = None;
-    u8 size = 0;
-    u32 inst = 0, undo = 0;
-    u8 a = 0;          ///< guest register
-    bool b_is_imm = true;
-    u8 b = 0;          ///< guest register
-    i64 imm = 0;
-    bool operator==(const FlagRecipe&) const = default;
   };
   /// The last x87 instruction, when CpuState doesn't name it yet.
   struct LastX87 {
@@ -161,6 +155,7 @@ class Emitter {
   /// The recipe of ADD, SUB and logic, whose result is in guest register `a`.
   FlagRecipe result_recipe(ir::OpKind kind, unsigned a, ir::ValueId b, unsigned size) const;
   bool writes_inputs_of(const FlagRecipe& recipe, const ir::BlockInsn& insn) const;
+  bool read_when_gone(u32 flags) const;
   void follow(const FlagRecipe& recipe, const Gp& helper);
   /// EFLAGS hold all of the guest's flags that are read after this instruction and not written by `op`.
   void need_others(const ir::Op& op);
@@ -239,6 +234,10 @@ class Emitter {
   /// Emits the test of a bool and gives the condition under which it holds.
   asmjit::x86::CondCode test_bool(ir::ValueId v);
   void add_link(u64 target, asmjit::x86::CondCode cc, bool conditional);
+  bool can_link(u64 target) const;
+  EntryState state_here() const;
+  void leave_plain();
+  void emit_link_stubs();
 
   const EmitContext& context_;
   const ir::Block& block_;
@@ -259,6 +258,7 @@ class Emitter {
   FlagRecipe recipe_;  ///< makes the guest's flags; the image in memory is older
   bool vectors_ready_ = false;  ///< the host's vector registers hold the guest's here
   bool x87_ready_ = false;  ///< the host's x87 is the guest's here
+  bool uses_vectors_ = false, uses_x87_ = false;  ///< instructions of this block do
   LastX87 last_x87_;
   bool ended_ = false;  ///< an unconditional jump was emitted
   asmjit::Label when_end_;
@@ -273,6 +273,8 @@ class Emitter {
     asmjit::Label stub;
     std::size_t displacement;  ///< offset of the jump's 32-bit displacement
     u64 target;
+    EntryState state{};
+    std::size_t plain_displacement = 0, plain_stub = 0;  ///< offsets; 0: the state is plain
   };
   std::vector<PendingLink> links_;
   struct PendingBail {

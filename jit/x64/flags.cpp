@@ -54,11 +54,24 @@ void Emitter::flags_defined(const ir::Op& op, const FlagRecipe& recipe) {
   flags_dirty_ = (op.flags_wanted() | others) != 0;
   recipe_ = {};
   // Undoing an addition for a reader costs more than saving.
-  const bool worth = recipe.kind == FlagRecipe::Compare || (recipe.kind == FlagRecipe::Undo && op.flags_needed == 0);
+  const bool worth = recipe.kind == FlagRecipe::Compare ||
+                     (recipe.kind == FlagRecipe::Undo && (op.flags_needed == 0 || !read_when_gone(op.flags_needed)));
   if (flags_dirty_ && others == 0 && worth) {
     recipe_ = recipe;
     flags_dirty_ = false;
   }
+}
+
+// True when an instruction of this block reads some of the flags that the current one defines after EFLAGS have been destroyed.
+bool Emitter::read_when_gone(u32 flags) const {
+  bool gone = false;
+  for (std::size_t n = insn_index_ + 1; n < block_.insns.size() && flags != 0; n++) {
+    const ir::BlockInsn& b = block_.insns[n];
+    gone |= b.may_leave || destroys_flags(b);
+    if (gone && (b.flags_read & flags)) return true;
+    flags &= ~b.flags_written;
+  }
+  return false;
 }
 
 void Emitter::need_others(const ir::Op&) {
@@ -73,7 +86,7 @@ void Emitter::need_carry() {
 
 // --- recipes ---
 
-Emitter::FlagRecipe Emitter::compare_recipe(u32 inst, ir::ValueId a, ir::ValueId b, unsigned size) const {
+FlagRecipe Emitter::compare_recipe(u32 inst, ir::ValueId a, ir::ValueId b, unsigned size) const {
   const Loc &l = loc_[a], &r = loc_[b];
   const auto plain = [&](const Loc& x) { return x.kind == Loc::Guest && !x.high; };
   if (!plain(l) || (!plain(r) && r.kind != Loc::Imm)) return {};
@@ -86,7 +99,7 @@ Emitter::FlagRecipe Emitter::compare_recipe(u32 inst, ir::ValueId a, ir::ValueId
   return f;
 }
 
-Emitter::FlagRecipe Emitter::result_recipe(ir::OpKind kind, unsigned a, ir::ValueId b, unsigned size) const {
+FlagRecipe Emitter::result_recipe(ir::OpKind kind, unsigned a, ir::ValueId b, unsigned size) const {
   using enum ir::OpKind;
   FlagRecipe f{FlagRecipe::Compare, static_cast<u8>(size), x86::Inst::kIdTest, 0, static_cast<u8>(a), false,
                static_cast<u8>(a), 0};

@@ -16,8 +16,15 @@ x86::CondCode Emitter::test_bool(ir::ValueId v) {
   return x86::CondCode::kNZ;
 }
 
+bool Emitter::can_link(u64 target) const { return context_.chaining && ((target ^ block_.rip) & ~kPageMask) == 0; }
+
+// Units count as ready only behind instructions that work with them: others have no use for a version of their own.
+EntryState Emitter::state_here() const { return {recipe_, vectors_ready_ && uses_vectors_, x87_ready_ && uses_x87_}; }
+
+void Emitter::leave_plain() { save_flags(); }
+
 void Emitter::add_link(u64 target, x86::CondCode cc, bool conditional) {
-  PendingLink link{a_.newLabel(), 0, target};
+  PendingLink link{a_.newLabel(), 0, target, state_here()};
   if (conditional) a_.long_().j(cc, link.stub);
   else a_.long_().jmp(link.stub);
   link.displacement = a_.offset() - 4;
@@ -25,8 +32,33 @@ void Emitter::add_link(u64 target, x86::CondCode cc, bool conditional) {
 }
 
 void Emitter::jump_to(u64 rip) {
-  if (context_.chaining && ((rip ^ block_.rip) & ~kPageMask) == 0) return add_link(rip, {}, false);
+  if (can_link(rip)) {
+    if (recipe_.kind == FlagRecipe::None) save_flags();
+    return add_link(rip, {}, false);
+  }
+  leave_plain();
   jump_through_cache(rip);
+}
+
+void Emitter::emit_link_stubs() {
+  u32 number = context_.first_link;
+  for (PendingLink& link : links_) {
+    a_.bind(link.stub);
+    asmjit::Label exit = a_.newLabel();
+    // Without a number for the state the jump stays as it is: through this stub.
+    if (!(link.state == EntryState{})) {
+      save_by(link.state.flags);
+      a_.mov(x86::rcx, reinterpret_cast<u64>(context_.new_counter()));
+      a_.sub(x86::ptr(x86::rcx, 0, 4), 1);
+      a_.jz(exit);
+      a_.long_().jmp(exit);
+      link.plain_displacement = a_.offset() - 4;
+      link.plain_stub = a_.offset();
+    }
+    a_.bind(exit);
+    a_.mov(x86::ecx, number++);
+    a_.jmp(reinterpret_cast<u64>(context_.thunks.exit_link));
+  }
 }
 
 // The jump cache forgets a page whose mapping changes: so its entry is also the guard of a jump to another page.
@@ -58,16 +90,22 @@ void Emitter::lower_when(const ir::Op& op) {
   if (inner.opcode == ir::Opcode::Jump) {
     VERIFY(op_of(inner.args[0]).opcode == ir::Opcode::Constant, "a conditional jump to a computed address");
     const u64 target = op_of(inner.args[0]).imm;
-    save_flags();
+    if (recipe_.kind == FlagRecipe::None) save_flags();
     const auto cc = test_bool(op.args[0]);
-    if (context_.chaining && ((target ^ block_.rip) & ~kPageMask) == 0) {
+    if (can_link(target)) {
       add_link(target, cc, true);
     } else {
       asmjit::Label past = a_.newLabel();
       a_.j(x86::negateCond(cc), past);
+      // Not jumping, everything is as it was before.
+      const FlagRecipe recipe = recipe_;
+      const bool in_host = flags_in_host_, dirty = flags_dirty_;
+      leave_plain();
       jump_through_cache(target);
       a_.bind(past);
-      flags_in_host_ = false;
+      recipe_ = recipe;
+      flags_in_host_ = in_host;
+      flags_dirty_ = dirty;
     }
     skip_to_ = end + 1;
     return;
@@ -138,10 +176,13 @@ void Emitter::lower_resolve(const ir::Op& op) {
 }
 
 void Emitter::lower_jump(const ir::Op& op) {
-  save_flags();
   const ir::Op& target = op_of(op.args[0]);
-  if (target.opcode == ir::Opcode::Constant) jump_to(target.imm);
-  else a_.jmp(slot(kTarget));
+  if (target.opcode == ir::Opcode::Constant) {
+    jump_to(target.imm);
+  } else {
+    leave_plain();
+    a_.jmp(slot(kTarget));
+  }
   ended_ = true;
 }
 

@@ -9,6 +9,7 @@ namespace callgate::jit::x64 {
 namespace Inst = x86::Inst;
 
 void Emitter::need_vectors() {
+  uses_vectors_ = true;
   if (vectors_ready_) return;
   vectors_ready_ = true;
   destroy_flags();

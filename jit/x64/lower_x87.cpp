@@ -16,6 +16,7 @@ Mem x87_field(std::size_t offset, unsigned size) { return field(offsetof(CpuStat
 }  // namespace
 
 void Emitter::need_x87() {
+  uses_x87_ = true;
   if (x87_ready_) return;
   x87_ready_ = true;
   destroy_flags();

@@ -89,6 +89,9 @@ struct Bench {
   std::vector<Site> sites;
   std::deque<Insn> insns;
   std::unordered_map<const Row*, RowCounts> counts;
+  x64::EntryStates states;
+  u32 counter = 0;
+  std::function<u32*()> new_counter = [this] { return &counter; };
   std::size_t keep = 0;
 };
 
@@ -135,7 +138,7 @@ TEST_CASE("every lowering does what the portable semantic does, for every width 
     bench.arena.reset(bench.keep);
     bench.sites.clear();
     bench.insns.clear();
-    const x64::EmitContext context{bench.arena, bench.thunks, bench.host, bench.sites, bench.insns, bench.counts};
+    const x64::EmitContext context{bench.arena, bench.thunks, bench.host, bench.sites, bench.insns, bench.counts, bench.states, bench.new_counter};
     x64::Emitter emitter(context, block);
     const x64::Emitted emitted = emitter.emit();
     c.engine.slot[kBudget] = 1000;

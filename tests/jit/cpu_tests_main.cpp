@@ -25,6 +25,7 @@ constexpr Tuning kTunings[] = {
     {"single_plain", {.chaining = false, .passes = false, .most_insns = 1, .verify = true}},
     {"split", {.most_insns = 3, .split_seed = 1, .verify = true}},
     {"flush", {.most_insns = 1, .flush_every = 3, .verify = true}},
+    {"versions", {.promote_after = 1, .verify = true}},
 };
 jit::TranslatorOptions options;
 u64 entries = 0;  ///< into emitted code, by all tests
