@@ -11,7 +11,6 @@ enum Slot : unsigned {
   kJumpCache,     ///< JumpCache* of the current view
   kFlagsImage,    ///< arithmetic flags: AH of LAHF in bits 15..8, OF in bit 0
   kExit,          ///< what the exit concerns: a site's or a link's number
-  kTarget,        ///< a resolved jump's code
   kEnd,           ///< the count at which the budget is used up
   kTranslator,    ///< Translator*
   kCpu,           ///< Cpu*
@@ -59,10 +58,11 @@ struct Site {
   bool flags_in = false, flags_out = false;  ///< its handler looks at, or changes, the arithmetic flags
 };
 
-/// Targets of indirect and cross-page jumps in one view of memory, direct-mapped. Entries of a page stand together, so that
-/// a page can be forgotten.
+/// Targets of indirect and cross-page jumps in one view of memory, direct-mapped by bits that stand together in the address:
+/// emitted code finds an entry in three instructions. Entries of a page are neighbours, so that a page can be forgotten.
 struct JumpCache {
-  static constexpr unsigned kPageBits = 6, kOffsetBits = 6;
+  static constexpr unsigned kOffsetShift = 3;  ///< jumps to the same eight bytes share an entry
+  static constexpr unsigned kOffsetBits = kPageShift - kOffsetShift, kPageBits = 5;
   static constexpr unsigned kEntries = 1u << (kPageBits + kOffsetBits);
   struct Entry {
     u64 rip;
@@ -72,10 +72,7 @@ struct JumpCache {
   u64 used_pages;  ///< bit n: page group n has entries
 
   static constexpr unsigned group_of(u64 rip) { return rip >> kPageShift & ((1u << kPageBits) - 1); }
-  /// The page's group, and the offset's halves folded together: functions begin at multiples of 16.
-  static constexpr unsigned index_of(u64 rip) {
-    return (rip >> (kPageShift - kOffsetBits) ^ (rip & ((1u << kOffsetBits) - 1))) & (kEntries - 1);
-  }
+  static constexpr unsigned index_of(u64 rip) { return rip >> kOffsetShift & (kEntries - 1); }
 };
 
 }  // namespace callgate::jit

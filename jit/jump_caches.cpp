@@ -7,13 +7,15 @@ namespace callgate::jit {
 JumpCaches::JumpCaches(TranslationTracker& tracker) : tracker_(tracker) { tracker_.attach(this); }
 JumpCaches::~JumpCaches() { tracker_.detach(this); }
 
+static constexpr u64 empty_rip(unsigned index) { return index == 0 ? u64{1} << JumpCache::kOffsetShift : 0; }
+
 // An empty entry holds the address of another entry: no jump that looks here has it.
 void JumpCaches::empty_group(JumpCache& cache, unsigned group) {
   constexpr unsigned kPerGroup = 1u << JumpCache::kOffsetBits;
-  for (unsigned i = group * kPerGroup; i < (group + 1) * kPerGroup; i++) cache.entry[i] = {i == 0 ? u64{1} : 0, nullptr};
+  for (unsigned i = group * kPerGroup; i < (group + 1) * kPerGroup; i++) cache.entry[i] = {empty_rip(i), nullptr};
   cache.used_pages &= ~(u64{1} << group);
 }
-static_assert(JumpCache::index_of(0) == 0 && JumpCache::index_of(1) == 1);
+static_assert(JumpCache::index_of(empty_rip(0)) != 0);
 
 void JumpCaches::empty(JumpCache& cache) {
   for (u64 used = cache.used_pages; used != 0; used &= used - 1)
@@ -43,7 +45,7 @@ JumpCache& JumpCaches::select(const TlbTable* table, u32 mode_key) {
   if (views_.size() < kMostViews) {
     views_.push_back(std::make_unique<View>());
     oldest = views_.back().get();
-    oldest->cache.used_pages = ~u64{0};
+    oldest->cache.used_pages = low_mask(1u << JumpCache::kPageBits);
   }
   empty(oldest->cache);
   oldest->table = table;
@@ -62,7 +64,7 @@ void JumpCaches::set(JumpCache& cache, u64 rip, const void* code) {
 void JumpCaches::forget(u64 rip) {
   for (auto& v : views_) {
     JumpCache::Entry& e = v->cache.entry[JumpCache::index_of(rip)];
-    if (e.rip == rip) e = {JumpCache::index_of(rip) == 0 ? u64{1} : 0, nullptr};
+    if (e.rip == rip) e = {empty_rip(JumpCache::index_of(rip)), nullptr};
   }
 }
 

@@ -15,6 +15,18 @@ Emitter::Emitter(const EmitContext& context, const ir::Block& block)
   recipe_ = entry.flags;
   vectors_ready_ = entry.vectors;
   x87_ready_ = entry.x87;
+  ends_plain_ = !can_link(block.next_rip());
+  const ir::BlockInsn& last = block.insns.back();
+  if (last.count == 0) ends_plain_ = true;
+  bool conditional = false;
+  for (u32 n = last.first; n < last.first + last.count; n++) {
+    const ir::Op& op = block.ops[n];
+    if (op.opcode == ir::Opcode::When) conditional = true;
+    if (op.opcode == ir::Opcode::EndWhen) conditional = false;
+    if (op.opcode != ir::Opcode::Jump || conditional) continue;
+    const ir::Op& target = block.ops[op.args[0]];
+    ends_plain_ = target.opcode != ir::Opcode::Constant || !can_link(target.imm);
+  }
 }
 
 Emitted Emitter::emit() {
@@ -106,7 +118,10 @@ void Emitter::emit_insn(const ir::BlockInsn& insn) {
     if (const X87Form x87 = x87_form(block_.mode, insn.insn); x87.kind != X87Form::None) return emit_x87(x87);
   if (insn.count == 0 || insn.insn.ends_block) settle_x87();
   const bool overwrites = writes_inputs_of(recipe_, insn);
-  if (insn.count == 0 || (overwrites && after != 0)) save_flags();
+  if (overwrites && after != 0 && insn.count != 0 && flags_in_host_ && !destroys_flags(insn)) {
+    recipe_ = {};  // nobody can make them again: they are saved when EFLAGS are needed
+    flags_dirty_ = true;
+  } else if (insn.count == 0 || (overwrites && after != 0)) save_flags();
   else if (destroys_flags(insn) && recipe_.kind == FlagRecipe::None) save_flags();
   const u32 definitions = flag_definitions_;
   if (insn.count == 0) return emit_handler(insn);
@@ -213,6 +228,7 @@ void Emitter::emit_cold_stubs() {
     if (stub.group != 0) a_.mov(group_addend(stub.group), x86::rax);
     a_.mov(x86::ecx, stub.site);
     a_.call(reinterpret_cast<u64>(stub.thunk));
+    if (stub.result.isValid()) a_.mov(stub.result, x86::rax);
     if (stub.group != 0) {  // the addend; rax is the guest's address again
       a_.mov(x86::rdx, x86::rax);
       a_.mov(x86::rax, group_addend(stub.group));

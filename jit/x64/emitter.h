@@ -96,6 +96,7 @@ class Emitter {
     FlagRecipe recipe{};
     u8 group = 0;  ///< where the addend is to be kept
     Gp address{};  ///< what the thunk wants in rax, when it isn't there yet
+    Gp result{};   ///< where its result is wanted, when that isn't rax
     LastX87 x87{};
   };
 
@@ -156,6 +157,7 @@ class Emitter {
   FlagRecipe result_recipe(ir::OpKind kind, unsigned a, ir::ValueId b, unsigned size) const;
   bool writes_inputs_of(const FlagRecipe& recipe, const ir::BlockInsn& insn) const;
   bool read_when_gone(u32 flags) const;
+  bool survives_to_plain_end(u32 flags) const;
   void follow(const FlagRecipe& recipe, const Gp& helper);
   /// EFLAGS hold all of the guest's flags that are read after this instruction and not written by `op`.
   void need_others(const ir::Op& op);
@@ -260,6 +262,7 @@ class Emitter {
   bool x87_ready_ = false;  ///< the host's x87 is the guest's here
   bool uses_vectors_ = false, uses_x87_ = false;  ///< instructions of this block do
   LastX87 last_x87_;
+  bool ends_plain_ = false;  ///< the block's last jump can't take anything over: flags must be in memory there
   bool ended_ = false;  ///< an unconditional jump was emitted
   asmjit::Label when_end_;
   bool when_open_ = false;

@@ -56,7 +56,7 @@ void Emitter::flags_defined(const ir::Op& op, const FlagRecipe& recipe) {
   // Undoing an addition for a reader costs more than saving.
   const bool worth = recipe.kind == FlagRecipe::Compare ||
                      (recipe.kind == FlagRecipe::Undo && (op.flags_needed == 0 || !read_when_gone(op.flags_needed)));
-  if (flags_dirty_ && others == 0 && worth) {
+  if (flags_dirty_ && others == 0 && worth && !survives_to_plain_end(op.flags_wanted())) {
     recipe_ = recipe;
     flags_dirty_ = false;
   }
@@ -72,6 +72,13 @@ bool Emitter::read_when_gone(u32 flags) const {
     flags &= ~b.flags_written;
   }
   return false;
+}
+
+// True when the flags will have to be saved anyhow: then the sooner the better.
+bool Emitter::survives_to_plain_end(u32 flags) const {
+  if (!ends_plain_) return false;
+  for (std::size_t n = insn_index_ + 1; n < block_.insns.size(); n++) flags &= ~block_.insns[n].flags_written;
+  return flags != 0;
 }
 
 void Emitter::need_others(const ir::Op&) {

@@ -152,27 +152,24 @@ void Emitter::lower_resolve(const ir::Op& op) {
     target = claim(x86::Gp::kIdAx, 8);
     load_into(target, v);
   }
-  loc_[v] = {Loc::Done, 0, false, 0};  // from now on it is kTarget
-  const Gp at = claim(x86::Gp::kIdCx, 8), low = claim(x86::Gp::kIdDx, 8);
-  a_.mov(at.r32(), target.r32());
-  a_.mov(low.r32(), target.r32());
-  a_.shr(at.r32(), kPageShift - JumpCache::kOffsetBits);
-  a_.and_(low.r32(), (1u << JumpCache::kOffsetBits) - 1);
-  a_.xor_(at.r32(), low.r32());
-  a_.and_(at.r32(), JumpCache::kEntries - 1);
-  a_.shl(at.r32(), 4);
-  static_assert(sizeof(JumpCache::Entry) == 16);
+  const Gp at = claim(x86::Gp::kIdCx, 8), code = claim(x86::Gp::kIdDx, 8);
+  static_assert(sizeof(JumpCache::Entry) == 16 && JumpCache::kOffsetShift < 4);
+  a_.lea(at.r32(), x86::ptr(target, target));
+  a_.and_(at.r32(), (JumpCache::kEntries - 1) << 4);
   a_.add(at, slot(kJumpCache));
   a_.cmp(x86::ptr(at, 0, 8), target);
   ColdStub stub{a_.newLabel(), a_.newLabel(), add_site(*insn_, 0), context_.thunks.slow_resolve};
   if (target.id() != x86::Gp::kIdAx) stub.address = target;
+  stub.result = code;
   a_.jne(stub.entry);
-  a_.mov(x86::rax, x86::ptr(at, 8, 8));
+  a_.mov(code, x86::ptr(at, 8, 8));
   a_.bind(stub.back);
-  a_.mov(slot(kTarget), x86::rax);
   stub.recipe = recipe_;
   stub.x87 = last_x87_;
   cold_.push_back(stub);
+  // From now on the value is the host's address.
+  locked_ = 0;
+  set_host(v, code);
 }
 
 void Emitter::lower_jump(const ir::Op& op) {
@@ -181,7 +178,7 @@ void Emitter::lower_jump(const ir::Op& op) {
     jump_to(target.imm);
   } else {
     leave_plain();
-    a_.jmp(slot(kTarget));
+    a_.emit(x86::Inst::kIdJmp, rm(op.args[0], 8));
   }
   ended_ = true;
 }

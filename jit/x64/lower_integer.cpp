@@ -109,6 +109,15 @@ void Emitter::lower_binary(const ir::Op& op, ir::ValueId id) {
     a_.emit(inst, left, right);
     return flags_defined(op, recipe);
   }
+  // XOR and SUB of a register with itself, which is in memory: as always, 0 and its flags.
+  if ((kind == OpKind::xor_ || kind == OpKind::sub) && size >= 4 && op.uses != 0 && loc_[a].kind == Loc::Guest &&
+      loc_[b].kind == Loc::Guest && loc_[a].reg == loc_[b].reg && !is_pinned(loc_[a].reg)) {
+    const FlagRecipe recipe = result_recipe(OpKind::xor_, loc_[a].reg, b, size);
+    const Gp d = scratch(8);
+    a_.xor_(d.r32(), d.r32());
+    set_host(id, d);
+    return flags_defined(op, recipe);
+  }
   const Place place = place_of(op, id);
   if (carry) need_carry();
   if (!place.where.isNone()) {
