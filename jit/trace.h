@@ -1,4 +1,4 @@
-// What the translator makes of code, in words: guest instructions, their IR and the host's code (log channel "jit").
+// What the translator makes of code, in words: each guest instruction with its IR and its host code (log channel "jit").
 #pragma once
 
 #include <span>
@@ -8,7 +8,8 @@
 
 namespace callgate::jit {
 
-/// `code` is the guest's bytes from the block's first instruction on, `host` what was emitted for it.
-std::string trace(const ir::Block& block, std::span<const u8> code, std::span<const u8> host);
+/// `code` is the guest's bytes from the block's first instruction on, `host` what was emitted for it. `starts`: where the
+/// code of each instruction begins in it, and then what is out of line.
+std::string trace(const ir::Block& block, std::span<const u8> code, std::span<const u8> host, std::span<const u32> starts);
 
 }  // namespace callgate::jit

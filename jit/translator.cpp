@@ -93,8 +93,8 @@ u64 to_slot(T* p) {
 
 /// A block's name in profiles.
 std::string name_of(const BlockKey& key, const ir::Mode& mode) {
-  return fmt::format("guest:{:#x}/{}{}", key.rip, mode.long64 ? 64 : mode.code_size == CodeSize::Bits32 ? 32 : 16,
-                     key.mode & kModeUngrouped ? "/ungrouped" : "");
+  return fmt::format("guest:{:#x}/{}{}{}", key.rip, mode.long64 ? 64 : mode.code_size == CodeSize::Bits32 ? 32 : 16,
+                     key.mode & kModeUngrouped ? "/ungrouped" : "", key.entry != 0 ? "/linked" : "");
 }
 }  // namespace
 
@@ -211,8 +211,8 @@ u32 Translator::Impl::translate(Cpu& c, const BlockKey& key, const ir::Mode& mod
       blocks.add_link({l.target, l.state, {const_cast<u8*>(l.jump), l.stub}, {const_cast<u8*>(l.plain_jump), l.plain_stub},
                        l.state != 0 ? &counters[counter++] : nullptr});
     if (c.log.on(LogChannel::Translator)) [[unlikely]]
-      c.log.line(LogChannel::Translator, "{}", trace(block, {page + offset, kPageSize - offset}, {e.entry, e.size}));
-    if (code_handler) [[unlikely]] code_handler(e.entry, e.size, name_of(key, mode));
+      c.log.line(LogChannel::Translator, "{}", trace(block, {page + offset, kPageSize - offset}, {e.entry, e.size}, e.starts));
+    if (code_handler) [[unlikely]] code_handler({e.entry, e.size, name_of(key, mode), &block, e.starts});
     stats.blocks++;
     stats.instructions += t.insns;
     stats.code_bytes += e.size;
@@ -490,7 +490,7 @@ Result<std::unique_ptr<Translator>> Translator::create(PhysicalMap& memory, Inte
   auto impl = std::make_unique<Impl>(memory, interpreter, options);
   if (auto opened = impl->arena.open(options.code_bytes != 0 ? options.code_bytes : CodeArena::kDefaultSize); !opened)
     return tl::make_unexpected(opened.error());
-  impl->host = x64::probe_host();
+  impl->host = options.host != nullptr ? *options.host : x64::probe_host();
   impl->thunks = x64::emit_thunks(impl->arena, {Impl::read, Impl::write, Impl::resolve, Impl::execute});
   if (options.promote_after != 0) impl->blocks.promote_after = options.promote_after;
   impl->arena_keep = impl->arena.used();
@@ -514,7 +514,18 @@ std::vector<HandlerFigure> Translator::handler_figures() const {
 
 void Translator::on_code(CodeHandler handler) {
   impl_->code_handler = std::move(handler);
-  if (impl_->code_handler) impl_->code_handler(impl_->arena.next() - impl_->arena.used(), impl_->arena_keep, "guest:shared");
+  if (!impl_->code_handler) return;
+  const std::vector<x64::NamedThunk> thunks = x64::names_of(impl_->thunks);
+  const u8* const end = impl_->arena.next() - impl_->arena.used() + impl_->arena_keep;
+  for (std::size_t n = 0; n < thunks.size(); n++) {
+    const u8* const behind = n + 1 < thunks.size() ? thunks[n + 1].at : end;
+    impl_->code_handler({thunks[n].at, static_cast<std::size_t>(behind - thunks[n].at),
+                         fmt::format("callgate:{}", thunks[n].name), nullptr, {}});
+  }
+}
+
+void Translator::translate(Cpu& cpu) {
+  if (!cpu.careful() && can_translate(cpu)) impl_->lookup(cpu, mode_key(cpu), mode_of(cpu));
 }
 
 void Translator::measure_by(u64 (*clock)()) { impl_->host_clock = clock; }

@@ -5,12 +5,20 @@
 
 #include <functional>
 #include <memory>
+#include <span>
 #include <string>
 #include <string_view>
 #include <vector>
 
 #include "base/result.h"
 #include "cpu/interpreter.h"
+
+namespace callgate::ir {
+struct Block;
+}
+namespace callgate::jit::x64 {
+struct Host;
+}
 
 namespace callgate::jit {
 
@@ -25,6 +33,7 @@ struct TranslatorOptions {
   bool interpret_rewritten = true;  ///< code that is rewritten again and again is left to the interpreter
   u32 promote_after = 0;       ///< jumps until their target gets a version of its own; 0: the usual number
   bool verify = false;         ///< checks the IR of each block (ir::verify) before code is emitted for it
+  const x64::Host* host = nullptr;  ///< what to emit for, if not the host that is here; then nothing should be run
 };
 
 struct TranslatorStats {
@@ -50,6 +59,15 @@ struct HandlerFigure {
   u64 interpreted = 0;    ///< emitted code was left for the interpreter to execute it
 };
 
+/// A piece of emitted code, for profilers and tests.
+struct EmittedCode {
+  const u8* at;
+  std::size_t size;
+  std::string_view name;           ///< guest address and mode, or that of a routine that blocks share
+  const ir::Block* block;          ///< nullptr: a shared routine
+  std::span<const u32> starts;     ///< of a block: where each instruction's code begins; then, what is out of line
+};
+
 class Translator {
  public:
   /// Fails where the host gives no memory for emitted code, or isn't one that this is built for.
@@ -65,10 +83,11 @@ class Translator {
   const TranslatorStats& stats() const;
   /// Which rows' instructions went to their handlers or to the interpreter, most first.
   std::vector<HandlerFigure> handler_figures() const;
-  /// Calls `handler` with each piece of emitted code as it is made, for profilers: where it is, how long, and its name:
-  /// guest address and mode, or that of a routine that blocks share.
-  using CodeHandler = std::function<void(const void* at, std::size_t size, std::string_view name)>;
+  /// Calls `handler` with each piece of emitted code as it is made, and with what is there already that all blocks use.
+  using CodeHandler = std::function<void(const EmittedCode&)>;
   void on_code(CodeHandler handler);
+  /// Translates the block at `cpu`'s RIP, if it isn't there and can be, and executes nothing.
+  void translate(Cpu& cpu);
   /// The host's time in nanoseconds, for translation_ns and nothing else. Who reads a host's clock is the caller.
   void measure_by(u64 (*clock)());
 

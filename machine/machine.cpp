@@ -387,7 +387,8 @@ MachineStats Machine::stats() const {
 }
 
 void Machine::on_code(CodeHandler handler) {
-  if (impl_->translator) impl_->translator->on_code(std::move(handler));
+  if (!impl_->translator) return;
+  impl_->translator->on_code([handler = std::move(handler)](const jit::EmittedCode& code) { handler(code.at, code.size, code.name); });
 }
 void Machine::set_host_clock(u64 (*nanoseconds)()) {
   if (impl_->translator) impl_->translator->measure_by(nanoseconds);

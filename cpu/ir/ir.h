@@ -180,6 +180,8 @@ class Emitter {
 
 /// A block in words, for traces and failures.
 std::string print(const Block& block);
+/// The ops of one of its instructions, a line each.
+std::string print(const Block& block, const BlockInsn& insn);
 /// Checks the rules above; an empty string, or what is wrong.
 std::string verify(const Block& block);
 

@@ -34,11 +34,15 @@ Emitted Emitter::emit() {
   asmjit::Label no_budget = a_.newLabel();
   a_.sub(slot(kBudget), count);
   a_.js(no_budget);
-  for (insn_index_ = 0; insn_index_ < count; insn_index_++) emit_insn(block_.insns[insn_index_]);
+  for (insn_index_ = 0; insn_index_ < count; insn_index_++) {
+    starts_.push_back(static_cast<u32>(a_.offset()));
+    emit_insn(block_.insns[insn_index_]);
+  }
   if (!ended_) {
     settle_x87();
     jump_to(block_.next_rip());
   }
+  starts_.push_back(static_cast<u32>(a_.offset()));
   emit_cold_stubs();
   emit_link_stubs();
   a_.bind(no_budget);
@@ -66,6 +70,7 @@ Emitted Emitter::emit() {
     }
     out.links.push_back(place);
   }
+  out.starts = std::move(starts_);
   return out;
 }
 

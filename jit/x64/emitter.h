@@ -39,6 +39,7 @@ struct Emitted {
   const u8* entry = nullptr;
   std::size_t size = 0;
   std::vector<LinkPlace> links;
+  std::vector<u32> starts;  ///< where the code of each instruction begins; then that of what is out of line
 };
 
 /// What the emitter needs of the translator.
@@ -280,6 +281,7 @@ class Emitter {
     std::size_t plain_displacement = 0, plain_stub = 0;  ///< offsets; 0: the state is plain
   };
   std::vector<PendingLink> links_;
+  std::vector<u32> starts_;
   struct PendingBail {
     asmjit::Label label;
     u32 site;

@@ -11,6 +11,9 @@ struct Host {
   bool logic_flags = false, shift_flags = false, rotate_flags = false, bit_test_flags = false, bit_scan_flags = false;
   /// The x87 computes what cpu/fp computes, flags and condition codes included.
   bool x87 = false;
+
+  /// One that has all of it: the same on every host, so what is emitted for it can be compared (tests/jit/goldens).
+  static constexpr Host best() { return {true, true, true, true, true, true, true}; }
 };
 
 /// Probes the host once a call.

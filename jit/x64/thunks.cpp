@@ -1,5 +1,7 @@
 #include "jit/x64/thunks.h"
 
+#include <algorithm>
+
 #include "base/verify.h"
 #include "cpu/ir/ir.h"
 #include "jit/x64/registers.h"
@@ -56,6 +58,17 @@ class ThunkEmitter {
 };
 
 }  // namespace
+
+std::vector<NamedThunk> names_of(const Thunks& t) {
+  std::vector<NamedThunk> names = {
+      {"enter", reinterpret_cast<const u8*>(t.enter)}, {"load_vectors", t.load_vectors}, {"load_x87", t.load_x87},
+      {"exit_budget", t.exit_budget}, {"exit_link", t.exit_link}, {"exit_bail", t.exit_bail},
+      {"slow_read", t.slow_read}, {"slow_write", t.slow_write}, {"slow_resolve", t.slow_resolve},
+      {"execute", t.execute},
+  };
+  std::sort(names.begin(), names.end(), [](const NamedThunk& a, const NamedThunk& b) { return a.at < b.at; });
+  return names;
+}
 
 Thunks emit_thunks(CodeArena& arena, const Callbacks& callbacks) {
   Thunks t;

@@ -2,6 +2,8 @@
 // of an instruction's handler. Emitted once, at the start of the arena.
 #pragma once
 
+#include <vector>
+
 #include "jit/code_arena.h"
 #include "jit/context.h"
 
@@ -34,6 +36,14 @@ struct Thunks {
   const u8* load_x87 = nullptr;      ///< called; the guest's x87 becomes the host's. Changes rax, rcx, rdx
   const u8* execute = nullptr;      ///< called; ecx: site
 };
+
+/// A routine's name and place.
+struct NamedThunk {
+  const char* name;
+  const u8* at;
+};
+/// All of them, in the order in which they lie.
+std::vector<NamedThunk> names_of(const Thunks& thunks);
 
 Thunks emit_thunks(CodeArena& arena, const Callbacks& callbacks);
 
