@@ -1,6 +1,8 @@
 // The words that emitted code and the engine share: what EngineSlots (cpu/cpu.h) hold while a translation runs.
 #pragma once
 
+#include <iterator>
+
 #include "cpu/cpu.h"
 
 namespace callgate::jit {
@@ -20,6 +22,10 @@ enum Slot : unsigned {
   kDetour,        ///< code to go on in instead of leaving, or 0
 };
 static_assert(kDetour < EngineSlots::kCount);
+/// Their names in listings.
+constexpr const char* kSlotNames[] = {"budget", "tlb", "jump_cache", "flags", "exit", "end", "translator", "cpu",
+                                      "vectors", "mode", "temp0", "temp1", "temp2", "temp3", "detour"};
+static_assert(std::size(kSlotNames) == kDetour + 1);
 
 /// Why emitted code came back.
 enum class Exit : u32 {
