@@ -62,10 +62,60 @@ std::string some_count(const std::string& value) {
 }
 
 std::string known_command(const std::vector<std::string>& arguments) {
-  if (arguments.empty()) return "which command? callgate run boots a kernel, callgate info tells what is emulated";
+  const std::string known = "callgate run boots a kernel, callgate replay runs a recording again, callgate info tells what is "
+                            "emulated, or about a recording";
+  if (arguments.empty()) return "which command? " + known;
   const std::string& word = arguments[0];
-  if (word == "run" || word == "info" || word[0] == '-') return "";
-  return "there is no command \"" + word + "\": callgate run boots a kernel, callgate info tells what is emulated";
+  if (word == "run" || word == "replay" || word == "info" || word[0] == '-') return "";
+  return "there is no command \"" + word + "\": " + known;
+}
+
+constexpr const char* kReplayFooter = R"(
+Exit status
+  0    the recording matched to its end (or up to --until)
+  2    a bad argument           4    a missing or unreadable file
+  6    a damaged recording, one that was cut off, one of another build, or another kernel or initrd
+  12   the host refused something
+  16   the replay differs: the message tells where
+With --go-live, those of callgate run.)";
+
+/// The options of `callgate replay`. Those that it has in common with run mean the same.
+CLI::App* add_replay(CLI::App& app, CommandLine& out, std::string& engine, std::string& until, std::string& idle) {
+  CLI::App* replay = app.add_subcommand("replay", "Run a recording again and tell whether it went the same way");
+  RunOptions& run = out.run;
+  replay->footer(kReplayFooter);
+  replay->add_option("recording", out.replay.file, "What callgate run --record wrote")->required()->check(some_file)->type_name("FILE");
+  replay->add_option("--until", until, "Stop after this many instructions")->check(some_count)->type_name("COUNT");
+  replay->add_option("--engine", engine, "What executes instructions: interp or jit; any replays the other's")
+      ->check(CLI::IsMember({"interp", "jit"}))
+      ->type_name("NAME")
+      ->capture_default_str();
+  replay->add_option("--kernel", out.replay.kernel, "Where the kernel is now")->check(some_file)->type_name("FILE");
+  replay->add_option("--initrd", out.replay.initrd, "Where the initrd is now")->check(some_file)->type_name("FILE");
+  replay->add_option("--module", out.replay.modules, "Where the Multiboot modules are now, in order")->type_name("FILE");
+  replay->add_option("--serial", run.serial, "COM1: stdio, none or file:PATH")->check(known_output)->type_name("WHERE")->capture_default_str();
+  replay->add_option("--debugcon", run.debug_console, "Port 0xe9: stdio, none or file:PATH")
+      ->check(known_output)
+      ->type_name("WHERE")
+      ->capture_default_str();
+  replay->add_flag("--go-live", out.replay.go_live, "Leave the recording at its end or at --until, and go on with the keyboard");
+  replay->add_option("--record", run.record, "With --go-live: the recording of that; it names its parent")->check(some_file)->type_name("FILE");
+  replay->add_flag("--bundle", run.bundle, "With --record: put kernel and initrd into it");
+  replay->add_option("--idle", idle, "With --go-live: wait for halted guest time, skip it, or auto")
+      ->check(CLI::IsMember({"auto", "wait", "skip"}))
+      ->type_name("HOW")
+      ->capture_default_str();
+  replay
+      ->add_option("--translator",
+                   [&run](const CLI::results_t& words) {
+                     const std::string wrong = parse_tuning(words[0], run.machine.translator);
+                     if (!wrong.empty()) throw CLI::ValidationError("--translator", wrong);
+                     return true;
+                   },
+                   "Ways to run that no guest may notice, as of callgate run")
+      ->type_name("NAME=VALUE,...");
+  replay->add_option("--stats", run.stats_file, "Write figures about the run as JSON")->check(some_file)->type_name("FILE");
+  return replay;
 }
 
 /// One sentence on standard error, and the status that goes with it.
@@ -244,8 +294,18 @@ CommandLine parse_command_line(std::vector<std::string> arguments) {
       ->type_name("FILE")
       ->group("Testing and debugging");
 
+  run_command
+      ->add_option("--record", run.record, "Write a recording, which callgate replay runs again")
+      ->check(some_file)
+      ->type_name("FILE")
+      ->group("Time travel");
+  run_command->add_flag("--bundle", run.bundle, "With --record: put kernel and initrd into it, so that it needs no other file")
+      ->group("Time travel");
+
+  CLI::App* replay_command = add_replay(app, out, engine, until, idle);
   CLI::App* info_command =
-      app.add_subcommand("info", "Tell version, engines, host, and the guest CPU's model and features");
+      app.add_subcommand("info", "Tell version, engines, host, and the guest CPU's model and features; or about a recording");
+  info_command->add_option("recording", out.info_file, "What callgate run --record wrote")->check(some_file)->type_name("FILE");
 
   for (auto& word : arguments) word = with_two_dashes(word);
   std::reverse(arguments.begin(), arguments.end());
@@ -253,6 +313,11 @@ CommandLine parse_command_line(std::vector<std::string> arguments) {
     app.parse(arguments);
     if (run_command->parsed() && run.kernel.empty())
       throw CLI::ValidationError("run", "a kernel is needed: give one with --kernel FILE");
+    if (run.bundle && run.record.empty()) throw CLI::ValidationError("--bundle", "it is for recordings: add --record FILE");
+    if (replay_command->parsed() && !run.record.empty() && !out.replay.go_live)
+      throw CLI::ValidationError("--record", "a replay that stays one is that recording: add --go-live to make another");
+    if (!run.record.empty() && engine == "lockstep")
+      throw CLI::ValidationError("--record", "one engine is recorded: choose interp or jit, the recording replays on both");
     if (run.perf_map && engine == "interp")
       throw CLI::ValidationError("--perf-map", "the interpreter emits no code: leave it out, or use --engine jit");
     const auto bytes = parse_size(memory);
@@ -280,7 +345,9 @@ CommandLine parse_command_line(std::vector<std::string> arguments) {
   run.machine.engine = engine == "interp" ? Engine::Interpreter : Engine::Translator;
   run.lockstep = engine == "lockstep";
   run.idle = idle == "wait" ? IdlePolicy::Wait : idle == "skip" ? IdlePolicy::Skip : IdlePolicy::Auto;
-  out.command = info_command->parsed() ? CommandLine::Command::Info : CommandLine::Command::Run;
+  out.command = info_command->parsed()     ? CommandLine::Command::Info
+                : replay_command->parsed() ? CommandLine::Command::Replay
+                                           : CommandLine::Command::Run;
   return out;
 }
 

@@ -27,6 +27,8 @@ struct RunOptions {
   bool perf_map = false;
   u64 hash_every = 0;
   u64 until = ~u64{0};
+  std::string record;        ///< the recording to write; empty: none
+  bool bundle = false;       ///< with the files that the guest is started from
   bool lockstep = false;  ///< both engines side by side, compared
   u64 compare_every = Lockstep::kDefaultInterval;
   std::string log_channels;
@@ -34,10 +36,20 @@ struct RunOptions {
   IdlePolicy idle = IdlePolicy::Auto;
 };
 
+/// `callgate replay`: where the recording is, and RunOptions for what the run's options mean here, too.
+struct ReplayOptions {
+  std::string file;
+  std::string kernel, initrd;        ///< where files are now that were not bundled
+  std::vector<std::string> modules;  ///< the same for Multiboot modules, in order
+  bool go_live = false;              ///< go on from there with live inputs
+};
+
 /// What was asked for.
 struct CommandLine {
-  enum class Command { Run, Info, Printed } command = Command::Printed;
+  enum class Command { Run, Replay, Info, Printed } command = Command::Printed;
   RunOptions run;
+  ReplayOptions replay;
+  std::string info_file;  ///< Info: a recording; or empty
   int status = 0;  ///< Printed: help, version or an error was shown; exit with this
 };
 

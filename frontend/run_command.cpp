@@ -7,6 +7,7 @@
 
 #include <chrono>
 #include <cstdio>
+#include <random>
 
 #include "frontend/console_keys.h"
 #include "frontend/exit_status.h"
@@ -14,6 +15,9 @@
 #include "frontend/perf_map.h"
 #include "frontend/stats_file.h"
 #include "frontend/terminal.h"
+#include "frontend/version.h"
+#include "machine/boot/files.h"
+#include "machine/recorder.h"
 
 namespace callgate {
 
@@ -57,8 +61,11 @@ class Session {
       if (options_.hash_every != 0) until = std::min(until, (count / options_.hash_every + 1) * options_.hash_every);
       until = std::min(until, options_.until);
       const RunLimits limits{.until_count = until, .stop_when_idle = wait_when_idle_};
-      const Stop stop = lockstep_ != nullptr ? lockstep_->run(limits) : machine_.run(limits);
+      const Stop stop = lockstep_ != nullptr   ? lockstep_->run(limits)
+                        : recorder_ != nullptr ? recorder_->run(limits)
+                                               : machine_.run(limits);
       serial_.flush();
+      tell_recording();
       const u64 now_at = machine_.count();
       if (options_.hash_every != 0 && now_at != count && now_at % options_.hash_every == 0) print_hash();
       if (stop.reason == StopReason::CountReached && now_at >= options_.until) return stop;
@@ -71,6 +78,9 @@ class Session {
       if (!look_at_input(0)) return {StopReason::Requested};
     }
   }
+
+  /// From now on the run goes through it.
+  void record(Recorder* recorder) { recorder_ = recorder; }
 
   void print_hash() {
     const u64 count = machine_.count();
@@ -121,8 +131,17 @@ class Session {
     return true;
   }
 
+  /// The disk is full, or the like: the guest goes on.
+  void tell_recording() {
+    if (recorder_ == nullptr || !recorder_->error() || recording_told_) return;
+    recording_told_ = true;
+    fmt::print(stderr, "callgate: {}; what is before can be replayed\n", recorder_->error()->message);
+  }
+
   Machine& machine_;
   Lockstep* lockstep_;
+  Recorder* recorder_ = nullptr;
+  bool recording_told_ = false;
   const RunOptions& options_;
   Output& serial_;
   ConsoleKeys keys_;
@@ -160,20 +179,37 @@ int conclude(Machine& machine, const Stop& stop) {
 
 }  // namespace
 
-int run_command(const RunOptions& options) {
-  const auto load = [&](Machine& m) { return m.load_kernel(options.kernel, options.initrd, options.append, options.boot); };
+int run_command(const RunOptions& options, Replay* from) {
+  std::unique_ptr<Recorder> recorder;
+  const auto start_recording = [&](Machine& m, const boot::BootInputs& inputs, const boot::BootOptions& boot) -> Result<> {
+    std::random_device random;
+    auto made = Recorder::create({.path = options.record, .version = kVersion, .id = u64{random()} << 32 | random(), .bundle = options.bundle},
+                                 m, inputs, boot, from != nullptr ? &from->recording() : nullptr);
+    if (!made) return tl::make_unexpected(made.error());
+    recorder = std::move(*made);
+    return {};
+  };
+  const auto load = [&](Machine& m) -> Result<> {
+    if (options.record.empty()) return m.load_kernel(options.kernel, options.initrd, options.append, options.boot);
+    auto inputs = boot::read_boot_files(options.kernel, options.initrd, options.append, m.memory_map());
+    if (!inputs) return tl::make_unexpected(inputs.error());
+    if (auto started = start_recording(m, *inputs, options.boot); !started) return started;
+    auto loaded = m.load(std::move(*inputs), options.boot);
+    if (!loaded) recorder->abandon();
+    return loaded;
+  };
   std::unique_ptr<Machine> machine;
   std::unique_ptr<Lockstep> lockstep;
   if (options.lockstep) {
     auto made = Lockstep::create(options.machine, load, options.compare_every);
     if (!made) return report(made.error());
     lockstep = std::move(*made);
-  } else {
+  } else if (from == nullptr) {
     auto made = Machine::create(options.machine);
     if (!made) return report(made.error());
     machine = std::move(*made);
   }
-  Machine& m = lockstep ? lockstep->subject() : *machine;
+  Machine& m = lockstep ? lockstep->subject() : from != nullptr ? from->machine() : *machine;
 
   std::string bad;
   if (!m.log().enable_list(options.log_channels, &bad))
@@ -192,19 +228,25 @@ int run_command(const RunOptions& options) {
       (*log_output)->write({reinterpret_cast<const u8*>(text.data()), text.size()});
   });
 
+  const auto refuse = [&](const Error& error) {
+    if (recorder) recorder->abandon();
+    return report(error);
+  };
   if (machine) {
     if (auto loaded = load(m); !loaded) return report(loaded.error());
+  } else if (from != nullptr && !options.record.empty()) {
+    if (auto started = start_recording(m, from->inputs(), from->boot_options()); !started) return report(started.error());
   }
   m.log().line(LogChannel::Boot, "{}", m.boot_description());
 
   auto serial = Output::open(options.serial, "--serial");
-  if (!serial) return report(serial.error());
+  if (!serial) return refuse(serial.error());
   auto debug_console = Output::open(options.debug_console, "--debugcon");
-  if (!debug_console) return report(debug_console.error());
+  if (!debug_console) return refuse(debug_console.error());
   auto stats = StatsFile::create(options.stats_file);
-  if (!stats) return report(stats.error());
+  if (!stats) return refuse(stats.error());
   auto perf_map = PerfMap::create(options.perf_map);
-  if (!perf_map) return report(perf_map.error());
+  if (!perf_map) return refuse(perf_map.error());
   (*log_output)->keep();
   (*serial)->keep();
   (*debug_console)->keep();
@@ -217,11 +259,20 @@ int run_command(const RunOptions& options) {
   const auto started = HostClock::now();
   Stop stop{StopReason::Requested};
   Session session(m, lockstep.get(), options, **serial);
+  if (recorder) {
+    if (auto begun = recorder->begin(from != nullptr ? &from->recording() : nullptr); !begun) return refuse(begun.error());
+    session.record(recorder.get());
+  }
   {
     RawTerminal terminal;
     stop = session.run();
     (*serial)->flush();
     (*debug_console)->flush();
+  }
+  if (recorder) {
+    // A recording that ended early was told of.
+    const bool told = recorder->error().has_value();
+    if (auto finished = recorder->finish(); !finished && !told) fmt::print(stderr, "callgate: {}\n", finished.error().message);
   }
   session.print_hash();
   const double seconds = std::chrono::duration<double>(HostClock::now() - started).count();
@@ -231,6 +282,7 @@ int run_command(const RunOptions& options) {
     status = kExitDifference;
   }
   if (auto written = stats->write(m, seconds); !written) return report(written.error());
+  if (status == kExitPowerOff && recorder && recorder->error()) status = kExitHost;
   return status;
 }
 

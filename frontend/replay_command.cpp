@@ -1,0 +1,117 @@
+#include "frontend/replay_command.h"
+
+#include <fmt/format.h>
+
+#include <chrono>
+
+#include "frontend/exit_status.h"
+#include "frontend/output.h"
+#include "frontend/run_command.h"
+#include "frontend/stats_file.h"
+#include "machine/replay.h"
+
+namespace callgate {
+
+namespace {
+
+/// How many instructions run between two times that the console's output is shown.
+constexpr u64 kSlice = 20'000'000;
+
+int report(const Error& error) {
+  fmt::print(stderr, "callgate: {}\n", error.message);
+  return exit_status(error.kind);
+}
+
+int status_of(ReplayOutcome outcome) {
+  switch (outcome) {
+    case ReplayOutcome::Matched:
+    case ReplayOutcome::Stopped: return kExitPowerOff;
+    case ReplayOutcome::CutOff: return kExitBadFile;
+    case ReplayOutcome::Different: return kExitDifference;
+  }
+  return kExitHost;
+}
+
+const char* words(StopReason reason) {
+  switch (reason) {
+    case StopReason::PowerOff: return "the guest powered off";
+    case StopReason::Reset: return "the guest reset itself";
+    case StopReason::DebugExit: return "the guest wrote the debug-exit port";
+    case StopReason::TripleFault: return "a triple fault";
+    case StopReason::Halted: return "halted for good";
+    case StopReason::Idle: return "stopped while the guest waited";
+    default: return "stopped";
+  }
+}
+
+}  // namespace
+
+int replay_command(const ReplayOptions& options, const RunOptions& run) {
+  auto recording = load_recording(options.file);
+  if (!recording) return report(recording.error());
+  auto made = Replay::create(std::move(*recording), {.engine = run.machine.engine,
+                                                     .translator = run.machine.translator,
+                                                     .until = run.until,
+                                                     .kernel = options.kernel,
+                                                     .initrd = options.initrd,
+                                                     .modules = options.modules});
+  if (!made) return report(made.error());
+  Replay& replay = **made;
+  Machine& m = replay.machine();
+
+  // What goes on live opens its outputs itself, at the end of the replay.
+  auto serial = Output::open(options.go_live && run.serial != "stdio" ? "none" : run.serial, "--serial");
+  if (!serial) return report(serial.error());
+  auto debug_console = Output::open(options.go_live && run.debug_console != "stdio" ? "none" : run.debug_console, "--debugcon");
+  if (!debug_console) return report(debug_console.error());
+  auto stats = StatsFile::create(options.go_live ? "" : run.stats_file);
+  if (!stats) return report(stats.error());
+  (*serial)->keep();
+  (*debug_console)->keep();
+  stats->keep();
+  m.on_serial([&](std::span<const u8> bytes) { (*serial)->write(bytes); });
+  m.on_debug_console([&](std::span<const u8> bytes) { (*debug_console)->write(bytes); });
+
+  const auto started = std::chrono::steady_clock::now();
+  while (!replay.run(kSlice)) (*serial)->flush();
+  (*serial)->flush();
+  (*debug_console)->flush();
+  const double seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - started).count();
+  fmt::print(stderr, "callgate: {}\n", replay.verdict());
+  if (options.go_live && replay.outcome() != ReplayOutcome::Different) {
+    replay.go_live();
+    RunOptions live = run;
+    live.until = ~u64{0};
+    return run_command(live, &replay);
+  }
+  if (auto written = stats->write(m, seconds); !written) return report(written.error());
+  return status_of(replay.outcome());
+}
+
+int recording_info_command(const std::string& file) {
+  auto read = load_recording(file);
+  if (!read) return report(read.error());
+  const Recording& r = *read;
+  const RecordingHeader& h = r.header;
+  fmt::print("recording      {:016x}, by callgate {}\n", h.id, h.version);
+  if (h.parent != 0) fmt::print("parent         {:016x}, left at count {} ({})\n", h.parent, h.parent_count, h.parent_name);
+  fmt::print("machine        {} MiB, {} processor{}, CPU {}\n", static_cast<double>(h.machine.ram_bytes) / (1 << 20), h.machine.cpus,
+             h.machine.cpus == 1 ? "" : "s", h.machine.cpu_model);
+  for (const RecordedFile& f : h.files)
+    fmt::print("{:<14} {} ({}){}\n", f.role == RecordedFile::Role::Kernel ? "kernel" : f.role == RecordedFile::Role::Initrd ? "initrd" : "module",
+               f.name, f.identity.text(), f.bundled ? ", in the recording" : "");
+  if (!h.command_line.empty()) fmt::print("command line   {}\n", h.command_line);
+  u64 typed = 0;
+  for (const InputRecord& input : r.inputs) typed += input.bytes.size();
+  fmt::print("inputs         {} ({} bytes)\n", r.inputs.size(), typed);
+  fmt::print("hashes         {}\n", r.hashes.size());
+  fmt::print("size           {} bytes, {} records\n", r.bytes, r.records);
+  if (r.end)
+    fmt::print("end            count {}, {:.6f} s of guest time, hash {:016x}: {}\n", r.end->state.count,
+               static_cast<double>(r.end->state.time) / 1e9, r.end->state.hash, words(r.end->reason));
+  else
+    fmt::print("end            none: {}; good up to count {}\n", r.cut(), r.last_count());
+  return r.end ? kExitPowerOff : kExitBadFile;
+}
+
+}  // namespace callgate

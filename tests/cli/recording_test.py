@@ -1,0 +1,134 @@
+#!/usr/bin/env python3
+"""Recordings on the command line: what was typed is typed again, on any engine; what does not fit is refused by name."""
+import os
+import pathlib
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+import unittest
+
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent))
+from support import BAD_ARGUMENT, BAD_FILE, CALLGATE, MISSING_FILE, POWER_OFF, Guests, callgate, hashes
+
+DIFFERENT = 16
+guests = Guests()
+
+
+class Recordings(unittest.TestCase):
+    def setUp(self):
+        folder = tempfile.TemporaryDirectory()
+        self.addCleanup(folder.cleanup)
+        self.at = pathlib.Path(folder.name)
+        self.file = self.at / "echo.rec"
+
+    def record(self, *options, guest="echo", typed="ab\x01aq"):
+        run = callgate("run", "--kernel", guests[guest], "--record", self.file, *options, input=typed)
+        self.assertEqual(run.returncode, POWER_OFF, run.stderr)
+        return run
+
+    def test_a_replay_says_what_the_run_said_and_that_it_matched(self):
+        run = self.record()
+        for engine in ("interp", "jit"):
+            again = callgate("replay", self.file, "--engine", engine)
+            if "no translator" in again.stderr:
+                continue
+            self.assertEqual((again.returncode, again.stdout), (POWER_OFF, run.stdout))
+            self.assertIn("the replay matched", again.stderr)
+
+    def test_the_hash_of_a_recorded_run_is_that_of_one_that_is_not(self):
+        run = self.record("--until", 3000, guest="spin")
+        self.assertEqual(hashes(run.stderr), hashes(callgate("run", "--kernel", guests["spin"], "--until", 3000).stderr))
+
+    def test_info_tells_what_is_in_it(self):
+        self.record("--bundle")
+        info = callgate("info", self.file)
+        self.assertEqual(info.returncode, POWER_OFF)
+        for line in ("machine        512 MiB, 1 processor, CPU callgate", "in the recording", "the guest powered off"):
+            self.assertIn(line, info.stdout)
+
+    def test_a_bundled_recording_needs_no_other_file(self):
+        kernel = self.at / "kernel"
+        kernel.write_bytes(pathlib.Path(guests["hello"]).read_bytes())
+        for bundle in (["--bundle"], []):
+            self.file.unlink(missing_ok=True)
+            self.assertEqual(callgate("run", "--kernel", kernel, "--record", self.file, *bundle).returncode, POWER_OFF)
+            kernel.rename(self.at / "away")
+            again = callgate("replay", self.file)
+            if bundle:
+                self.assertEqual((again.returncode, again.stdout), (POWER_OFF, "hello from COM1\n"))
+            else:
+                self.assertEqual(again.returncode, MISSING_FILE)
+                self.assertIn("give its place with --kernel", again.stderr)
+                self.assertEqual(callgate("replay", self.file, "--kernel", self.at / "away").returncode, POWER_OFF)
+            (self.at / "away").rename(kernel)
+        # Another kernel.
+        again = callgate("replay", self.file, "--kernel", guests["spin"])
+        self.assertEqual(again.returncode, BAD_FILE)
+        self.assertIn("not the kernel of", again.stderr)
+
+    def test_until_stops_there_and_go_live_goes_on(self):
+        self.record("--until", 30000, guest="spin")
+        again = callgate("replay", self.file, "--until", 1234)
+        self.assertEqual(again.returncode, POWER_OFF)
+        self.assertIn("the same up to count 1234", again.stderr)
+        child = self.at / "child.rec"
+        self.file.unlink()
+        self.record(typed="abq")
+        live = callgate("replay", self.file, "--until", 200, "--go-live", "--record", child, input="xyq")
+        self.assertEqual((live.returncode, live.stdout), (POWER_OFF, ">\n[x]\n[y]\n[q]\n"))
+        info = callgate("info", child)
+        self.assertIn("left at count 200", info.stdout)
+        self.assertEqual(callgate("replay", child).stdout, ">\n[x]\n[y]\n[q]\n")
+
+    def test_a_recording_that_was_killed_is_good_as_far_as_it_goes(self):
+        run = subprocess.Popen([CALLGATE, "run", "--kernel", guests["spin"], "--engine", "interp", "--record", self.file],
+                               stdin=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        for _ in range(600):
+            time.sleep(0.05)
+            if self.file.exists() and self.file.stat().st_size > 300:
+                break
+        os.kill(run.pid, signal.SIGKILL)
+        run.wait()
+        info = callgate("info", self.file)
+        self.assertEqual(info.returncode, BAD_FILE)
+        self.assertIn("cut off at byte", info.stdout)
+        again = callgate("replay", self.file, "--until", 1000)
+        self.assertEqual(again.returncode, POWER_OFF)
+
+    def test_a_damaged_recording_is_refused_with_its_place(self):
+        self.record()
+        good = self.file.read_bytes()
+        for at in (3, 20, 60, len(good) // 2, len(good) - 1):
+            self.file.write_bytes(good[:at] + bytes([good[at] ^ 4]) + good[at + 1:])
+            again = callgate("replay", self.file)
+            self.assertEqual((again.returncode, again.stdout), (BAD_FILE, ""))
+            self.assertRegex(again.stderr, rf"^callgate: {self.file}: [^\n]*\n$")
+        self.file.write_bytes(good[:-1])
+        again = callgate("replay", self.file)
+        self.assertEqual(again.returncode, BAD_FILE)
+        self.assertIn(f"cut off at byte {len(good) - 1}", again.stderr)
+
+    def test_refusals(self):
+        self.file.write_bytes(b"mine")
+        run = callgate("run", "--kernel", guests["hello"], "--record", self.file)
+        self.assertEqual(run.returncode, BAD_ARGUMENT)
+        self.assertIn("exists already", run.stderr)
+        self.assertEqual(self.file.read_bytes(), b"mine")
+        self.file.unlink()
+        for status, words in ((MISSING_FILE, ("run", "--kernel", self.at / "none", "--record", self.file)),
+                              (BAD_ARGUMENT, ("run", "--kernel", guests["hello"], "--record", self.file, "--engine", "lockstep")),
+                              (BAD_ARGUMENT, ("run", "--kernel", guests["hello"], "--bundle")),
+                              (MISSING_FILE, ("run", "--kernel", guests["hello"], "--record", "/nowhere/file")),
+                              (BAD_FILE, ("run", "--kernel", "/dev/null", "--record", self.file)),
+                              (MISSING_FILE, ("replay", self.file)),
+                              (BAD_ARGUMENT, ("replay",))):
+            run = callgate(*words)
+            self.assertEqual(run.returncode, status, words)
+            self.assertRegex(run.stderr, r"^callgate: [^\n]*\n$")
+            self.assertFalse(self.file.exists())
+
+
+if __name__ == "__main__":
+    unittest.main()
