@@ -1,5 +1,7 @@
 #include "jit/x64/emitter.h"
 
+#include <fmt/format.h>
+
 #include "base/verify.h"
 #include "cpu/table/row.h"
 
@@ -8,6 +10,7 @@ namespace callgate::jit::x64 {
 Emitter::Emitter(const EmitContext& context, const ir::Block& block)
     : context_(context), block_(block), loc_(block.ops.size()), uses_(block.ops.size()) {
   code_.init(asmjit::Environment::host(), reinterpret_cast<u64>(context.arena.next()));
+  code_.setErrorHandler(this);
   code_.attach(&a_);
   for (auto& v : in_scratch_) v = ir::kNoValue;
   for (std::size_t n = 0; n < block.ops.size(); n++) uses_[n] = block.ops[n].uses;
@@ -27,6 +30,15 @@ Emitter::Emitter(const EmitContext& context, const ir::Block& block)
     const ir::Op& target = block.ops[op.args[0]];
     ends_plain_ = target.opcode != ir::Opcode::Constant || !can_link(target.imm);
   }
+}
+
+void Emitter::fail(const char* condition, const char* file, int line, const char* why) const {
+  const std::string at = insn_ != nullptr ? fmt::format(" at {:#x}, v{}", insn_->rip, op_index_) : "";
+  verify_failed(condition, file, line, fmt::format("{}{}, in\n{}", why, at, ir::print(block_)).c_str());
+}
+
+void Emitter::handleError(asmjit::Error, const char* message, asmjit::BaseEmitter*) {
+  VERIFY_BLOCK(false, message);
 }
 
 Emitted Emitter::emit() {
@@ -56,7 +68,7 @@ Emitted Emitter::emit() {
   out.entry = context_.arena.next();
   out.size = code_.codeSize();
   if (out.size > context_.arena.room()) return {};
-  VERIFY(code_.relocateToBase(reinterpret_cast<u64>(out.entry)) == asmjit::kErrorOk, "relocation failed");
+  VERIFY_BLOCK(code_.relocateToBase(reinterpret_cast<u64>(out.entry)) == asmjit::kErrorOk, "relocation failed");
   std::vector<u8> bytes(code_.codeSize());
   code_.copyFlattenedData(bytes.data(), bytes.size());
   context_.arena.append(bytes.data(), bytes.size());
@@ -154,7 +166,7 @@ void Emitter::emit_op(const ir::Op& op, ir::ValueId id) {
     case Modify: lower_load(op, id, true); break;
     case Store: lower_store(op); break;
     case Update: lower_update(op); break;
-    case ReadVec: case WriteVec: case CheckAligned: VERIFY(false, "a vector instruction in pieces"); break;
+    case ReadVec: case WriteVec: case CheckAligned: VERIFY_BLOCK(false, "a vector instruction in pieces"); break;
     case Compute: lower_compute(op, id); break;
     case ZeroExtend: lower_extend(op, id, false); break;
     case SignExtend: lower_extend(op, id, true); break;

@@ -61,12 +61,19 @@ struct EmitContext {
 /// True when every op of the instruction has a lowering.
 bool can_lower(const ir::Block& block, const ir::BlockInsn& insn, const Host& host);
 
-class Emitter {
+/// VERIFY in the emitter's members: it tells the block, too.
+#define VERIFY_BLOCK(condition, why) (__builtin_expect(!!(condition), 1) ? void(0) : fail(#condition, __FILE__, __LINE__, why))
+
+class Emitter final : private asmjit::ErrorHandler {
  public:
   Emitter(const EmitContext& context, const ir::Block& block);
   Emitted emit();
 
  private:
+  [[noreturn]] void fail(const char* condition, const char* file, int line, const char* why) const;
+  /// An instruction that doesn't exist: the assembler would leave it out.
+  void handleError(asmjit::Error error, const char* message, asmjit::BaseEmitter* origin) override;
+
   /// Where a value is.
   struct Loc {
     enum Kind : u8 {

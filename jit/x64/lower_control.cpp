@@ -85,10 +85,10 @@ void Emitter::lower_when(const ir::Op& op) {
     if (block_.ops[end].opcode == ir::Opcode::WriteGpr) rescue(block_.ops[end].reg);
     end++;
   }
-  VERIFY(end < last && !when_open_, "an IR block with an open condition");
+  VERIFY_BLOCK(end < last && !when_open_, "an IR block with an open condition");
   const ir::Op& inner = block_.ops[end - 1];
   if (inner.opcode == ir::Opcode::Jump) {
-    VERIFY(op_of(inner.args[0]).opcode == ir::Opcode::Constant, "a conditional jump to a computed address");
+    VERIFY_BLOCK(op_of(inner.args[0]).opcode == ir::Opcode::Constant, "a conditional jump to a computed address");
     const u64 target = op_of(inner.args[0]).imm;
     if (recipe_.kind == FlagRecipe::None) save_flags();
     const auto cc = test_bool(op.args[0]);
@@ -130,7 +130,7 @@ void Emitter::lower_end_when() {
 
 void Emitter::lower_leave_if(const ir::Op& op) {
   if (loc_[op.args[0]].kind == Loc::Imm) {
-    VERIFY(loc_[op.args[0]].imm == 0, "an instruction that always leaves");
+    VERIFY_BLOCK(loc_[op.args[0]].imm == 0, "an instruction that always leaves");
     return;
   }
   const auto cc = test_bool(op.args[0]);

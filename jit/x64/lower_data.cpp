@@ -129,7 +129,7 @@ void Emitter::lower_select(const ir::Op& op, ir::ValueId id) {
 
 void Emitter::lower_member(const ir::Op& op, ir::ValueId id) {
   const ir::ValueId v = op.args[0];
-  VERIFY(loc_[v].kind == Loc::Pair, "a member of a value that is no pair");
+  VERIFY_BLOCK(loc_[v].kind == Loc::Pair, "a member of a value that is no pair");
   if (op.imm >= 2u * op.size || (op.size == 1 && op.imm == 2)) return set_imm(id, 0);  // a quotient's error: it would have left
   const Gp r = op.imm == 0 ? x86::rax : x86::rdx;
   set_host(id, r);

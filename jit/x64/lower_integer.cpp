@@ -64,7 +64,7 @@ void Emitter::lower_compute(const ir::Op& op, ir::ValueId id) {
       return lower_flag_op(op, id);
     case OpKind::equal: case OpKind::non_zero: case OpKind::is_zero: case OpKind::logical_not: case OpKind::sign_fill:
       return lower_predicate(op, id);
-    default: VERIFY(false, "an operation that can_lower() should have refused");
+    default: VERIFY_BLOCK(false, "an operation that can_lower() should have refused");
   }
 }
 
@@ -110,8 +110,10 @@ void Emitter::lower_binary(const ir::Op& op, ir::ValueId id) {
     return flags_defined(op, recipe);
   }
   // XOR and SUB of a register with itself, which is in memory: as always, 0 and its flags.
-  if ((kind == OpKind::xor_ || kind == OpKind::sub) && size >= 4 && op.uses != 0 && loc_[a].kind == Loc::Guest &&
-      loc_[b].kind == Loc::Guest && loc_[a].reg == loc_[b].reg && !is_pinned(loc_[a].reg)) {
+  const ir::Op* next = op_index_ + 1 < insn_->first + insn_->count ? &block_.ops[op_index_ + 1] : nullptr;
+  if ((kind == OpKind::xor_ || kind == OpKind::sub) && size >= 4 && op.uses == 1 && loc_[a].kind == Loc::Guest &&
+      loc_[b].kind == Loc::Guest && loc_[a].reg == loc_[b].reg && !is_pinned(loc_[a].reg) && next != nullptr &&
+      next->opcode == ir::Opcode::WriteGpr && next->reg == loc_[a].reg) {
     const FlagRecipe recipe = result_recipe(OpKind::xor_, loc_[a].reg, b, size);
     const Gp d = scratch(8);
     a_.xor_(d.r32(), d.r32());

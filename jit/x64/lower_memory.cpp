@@ -8,7 +8,7 @@ namespace callgate::jit::x64 {
 void Emitter::effective_address(const ir::Mem& mem, const Gp& into, bool with_segment) {
   const bool has_base = mem.base != kGprZero, has_index = mem.index != kGprZero;
   const bool fits = mem.disp == static_cast<i32>(mem.disp);
-  VERIFY(fits || (!has_base && !has_index), "a displacement of more than 32 bits with registers");
+  VERIFY_BLOCK(fits || (!has_base && !has_index), "a displacement of more than 32 bits with registers");
   const i32 disp = fits ? static_cast<i32>(mem.disp) : 0;
   if (!has_base && !has_index) {
     const u64 value = static_cast<u64>(mem.disp) & low_mask(8u * mem.asize);
@@ -24,7 +24,7 @@ void Emitter::effective_address(const ir::Mem& mem, const Gp& into, bool with_se
       const bool into_taken = has_base && !is_pinned(mem.base);
       index = is_pinned(mem.index) ? gp(kHostOf[mem.index], 8) : into_taken ? x86::rcx : into;
       if (!is_pinned(mem.index)) {
-        if (into_taken) VERIFY(!((busy_ | locked_) >> 1 & 1), "rcx is taken");
+        if (into_taken) VERIFY_BLOCK(!((busy_ | locked_) >> 1 & 1), "rcx is taken");
         a_.mov(index, home(mem.index));
       }
     }
@@ -62,7 +62,7 @@ void Emitter::effective_address(const ir::Mem& mem, const Gp& into, bool with_se
 // one compare finds misses and page crossings. Behind it rax is the host address.
 void Emitter::probe(const ir::Op& op, unsigned alignment) {
   const ir::Mem& mem = block_.mems[op.mem];
-  VERIFY(!(locked_ & 1), "the address register is in use");
+  VERIFY_BLOCK(!(locked_ & 1), "the address register is in use");
   if (op.group != 0 && !op.probes) {
     const auto in_memory = [](unsigned guest) { return guest != kGprZero && !is_pinned(guest); };
     spill(in_memory(mem.base) || in_memory(mem.index) ? 3 : 1);
@@ -123,7 +123,7 @@ void Emitter::probed_address(const ir::Op& op) {
   const ir::Mem& mem = block_.mems[op.mem];
   a_.mov(kAddress, group_addend(op.group));
   const i32 disp = static_cast<i32>(mem.disp);
-  VERIFY(disp == mem.disp, "a group's displacement of more than 32 bits");
+  VERIFY_BLOCK(disp == mem.disp, "a group's displacement of more than 32 bits");
   const auto in_register = [&](unsigned guest) {
     if (is_pinned(guest)) return gp(kHostOf[guest], 8);
     a_.mov(x86::rcx, home(guest));

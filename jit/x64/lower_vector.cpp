@@ -27,7 +27,7 @@ asmjit::Operand Emitter::vector_operand(const VectorOperand& o, const VectorForm
     case VectorOperand::Memory:
       probe(block_.ops[o.op], form.alignment);
       return x86::ptr(kAddress, 0, o.size);
-    default: VERIFY(false, "a vector instruction with an operand of no kind");
+    default: VERIFY_BLOCK(false, "a vector instruction with an operand of no kind");
   }
 }
 
@@ -110,8 +110,8 @@ void Emitter::emit_vector_move(const VectorForm& f) {
       else a_.emit(memory ? Inst::kIdMovlps : Inst::kIdMovsd, to, from);
       break;
     default:
-      VERIFY(s.size == 4, "a vector move of another size than 4, 8 or 16");
-      VERIFY(memory == f.zeros, "MOVSS clears the register from memory, and only then");
+      VERIFY_BLOCK(s.size == 4, "a vector move of another size than 4, 8 or 16");
+      VERIFY_BLOCK(memory == f.zeros, "MOVSS clears the register from memory, and only then");
       a_.emit(Inst::kIdMovss, to, from);
   }
 }

@@ -12,7 +12,7 @@
 #include "jit/build_block.h"
 #include "jit/passes/flags_liveness.h"
 #include "jit/translator.h"
-#include "jit/x64/emitter.h"
+#include "jit/x64/test_bench.h"
 
 using namespace callgate;
 using namespace callgate::jit;
@@ -76,30 +76,11 @@ std::vector<u8> random_instruction(Random& random, const std::vector<Form>& all)
   return bytes;
 }
 
-/// What emitted code needs besides the processor.
-struct Bench {
-  Bench() {
-    REQUIRE(arena.open(std::size_t{4} << 20).has_value());
-    thunks = x64::emit_thunks(arena, {});
-    keep = arena.used();
-  }
-  CodeArena arena;
-  x64::Host host = x64::probe_host();
-  x64::Thunks thunks;
-  std::vector<Site> sites;
-  std::deque<Insn> insns;
-  std::unordered_map<const Row*, RowCounts> counts;
-  x64::EntryStates states;
-  u32 counter = 0;
-  std::function<u32*()> new_counter = [this] { return &counter; };
-  std::size_t keep = 0;
-};
-
 }  // namespace
 
 TEST_CASE("every lowering does what the portable semantic does, for every width and mask of flags") {
   if (!translator_supported()) return;
-  Bench bench;
+  x64::TestBench bench;
   test::TestCpu t(test::Mode::Long64);
   Cpu& c = t.cpu();
   Random random(11);
@@ -135,17 +116,8 @@ TEST_CASE("every lowering does what the portable semantic does, for every width 
     const CpuState expected = c.s;
     c.s = before;
 
-    bench.arena.reset(bench.keep);
-    bench.sites.clear();
-    bench.insns.clear();
-    const x64::EmitContext context{bench.arena, bench.thunks, bench.host, bench.sites, bench.insns, bench.counts, bench.states, bench.new_counter};
-    x64::Emitter emitter(context, block);
-    const x64::Emitted emitted = emitter.emit();
-    c.engine.slot[kBudget] = 1000;
-    c.engine.slot[kFlagsImage] = flags_image(c.s.flags);
-    const Exit why = bench.thunks.enter(&c.engine, emitted.entry);
+    const Exit why = bench.run(block, c);
     if (why == Exit::Bail) continue;  // a division that faults, or might: the interpreter's
-    set_from_image(c.s.flags, c.engine.slot[kFlagsImage]);
     const u32 flags_differ = (c.s.flags.value() ^ expected.flags.value()) & live;
     bool same = why == Exit::Link && !faulted && flags_differ == 0;
     for (unsigned r = 0; r < 16; r++) same = same && c.s.gpr[r] == expected.gpr[r];

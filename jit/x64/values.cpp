@@ -12,7 +12,7 @@ constexpr unsigned kAddressId = 0;
 }  // namespace
 
 void Emitter::used(ir::ValueId v) {
-  VERIFY(uses_[v] != 0, "a value is used more often than it was counted");
+  VERIFY_BLOCK(uses_[v] != 0, "a value is used more often than it was counted");
   if (--uses_[v] != 0) return;
   const Loc& l = loc_[v];
   if (l.kind == Loc::Host) free_scratch(l.reg, v);
@@ -36,11 +36,11 @@ Gp Emitter::scratch(unsigned size) {
     if (!((busy_ | locked_) >> host & 1)) return claim(host, size);
   for (const unsigned host : kOrder)
     if (!(locked_ >> host & 1) && in_scratch_[host] != ir::kNoValue) return claim(host, size);
-  VERIFY(false, "no scratch register is left");
+  VERIFY_BLOCK(false, "no scratch register is left");
 }
 
 Gp Emitter::claim(unsigned host, unsigned size) {
-  VERIFY(!(locked_ >> host & 1), "a scratch register is wanted twice");
+  VERIFY_BLOCK(!(locked_ >> host & 1), "a scratch register is wanted twice");
   spill(1u << host);
   locked_ |= 1u << host;
   return gp(static_cast<int>(host), size);
@@ -50,14 +50,14 @@ void Emitter::spill(u32 mask) {
   for (unsigned host = 0; host < 3; host++) {
     if (!((mask & busy_) >> host & 1)) continue;
     const ir::ValueId v = in_scratch_[host];
-    VERIFY(v != ir::kNoValue && !(host == kAddressId && modifying_), "a scratch register can't be given up");
+    VERIFY_BLOCK(v != ir::kNoValue && !(host == kAddressId && modifying_), "a scratch register can't be given up");
     if (loc_[v].kind == Loc::Memory) {  // its value instead of its address
       const unsigned size = op_of(v).size;
-      VERIFY(size <= 8, "a wide memory operand is in the way");
+      VERIFY_BLOCK(size <= 8, "a wide memory operand is in the way");
       a_.mov(gp(0, size), x86::ptr(kAddress, 0, size));
     }
     const unsigned temp = static_cast<unsigned>(std::countr_one(temp_busy_));
-    VERIFY(temp < 3, "no temp slot is left");
+    VERIFY_BLOCK(temp < 3, "no temp slot is left");
     temp_busy_ |= 1u << temp;
     a_.mov(slot(static_cast<Slot>(kTemp0 + temp)), gp(static_cast<int>(host), 8));
     loc_[v] = {Loc::Spilled, static_cast<u8>(temp), false, 0};
@@ -142,7 +142,7 @@ void Emitter::load_into(const Gp& into, ir::ValueId v) {
       a_.movzx(resize(r, 4), resize(r, 1));
       break;
     }
-    default: VERIFY(false, "a value has no place");
+    default: VERIFY_BLOCK(false, "a value has no place");
   }
 }
 
