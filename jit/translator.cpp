@@ -65,6 +65,7 @@ struct Translator::Impl final : CodeListener {
   u32 lookup(Cpu& c, u32 mode_key, const ir::Mode& mode, u16 entry = 0);
   void promote(Cpu& c, u32 link, u32 plain, const ir::Mode& mode);
   u32 translate(Cpu& c, const BlockKey& key, const ir::Mode& mode, const u8* page);
+  x64::Emitted emit(const x64::EmitContext& context);
   void run(Cpu& c, const u64& until, const bool& stop);
   void enter_view(Cpu& c);
   void enter(Cpu& c, u32 number, const u64& until, u32 mode_key, const ir::Mode& mode);
@@ -164,6 +165,24 @@ void Translator::Impl::promote(Cpu& c, u32 link, u32 plain, const ir::Mode& mode
   if (stats.flushes == flushes && version != kNoBlock && blocks.block(version).entry != nullptr) blocks.connect(link, version);
 }
 
+// A version that is a loop gets rounds that ask for all they need in front, if it can.
+x64::Emitted Translator::Impl::emit(const x64::EmitContext& context) {
+  const bool loop = context.entry_state != 0 && options.passes && jumps_to_itself(block);
+  if (loop) {
+    x64::Loop rounds{block, {}};
+    if (auto plan = plan_loop(rounds.body)) {
+      rounds.plan = std::move(*plan);
+      x64::Emitter emitter(context, block, &rounds);
+      if (const x64::Emitted e = emitter.emit(); e.entry != nullptr) {
+        stats.loops++;
+        return e;
+      }
+    }
+  }
+  x64::Emitter emitter(context, block);
+  return emitter.emit();
+}
+
 u32 Translator::Impl::translate(Cpu& c, const BlockKey& key, const ir::Mode& mode, const u8* page) {
   constexpr std::size_t kRoomForBlock = 256 << 10;
   if (arena.room() < kRoomForBlock) flush();
@@ -198,8 +217,7 @@ u32 Translator::Impl::translate(Cpu& c, const BlockKey& key, const ir::Mode& mod
     else all_flags_live(block);
     const x64::EmitContext context{arena, thunks, host, sites, insns, counts, states, new_counter, blocks.next_number(),
                                    blocks.next_link(), options.chaining, key.entry};
-    x64::Emitter emitter(context, block);
-    const x64::Emitted e = emitter.emit();
+    const x64::Emitted e = emit(context);
     VERIFY(e.entry != nullptr, "a block didn't fit in the arena");
     t.entry = e.entry;
     t.insns = static_cast<u16>(block.insns.size());

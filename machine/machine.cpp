@@ -364,6 +364,7 @@ MachineStats Machine::stats() const {
     const jit::TranslatorStats& t = impl_->translator->stats();
     s.blocks = t.blocks;
     s.versions = t.versions;
+    s.loops = t.loops;
     s.translated = t.instructions;
     s.code_bytes = t.code_bytes;
     s.blocks_invalidated = t.invalidated;

@@ -6,7 +6,8 @@ bool may_leave(const Op& op) {
   using enum Opcode;
   switch (op.opcode) {
     case Load: case Modify: case Store: return op.group == 0 || op.probes;
-    case CheckAligned: case LeaveIf: case Resolve: return true;
+    case CheckAligned: return op.group == 0;
+    case LeaveIf: case Resolve: return true;
     default: return false;
   }
 }

@@ -95,7 +95,7 @@ struct ProbeGroup {
   u32 span = 0;     ///< bytes from the lowest to the highest
   bool write = false;
 };
-constexpr unsigned kMostGroups = 4;
+constexpr unsigned kMostGroups = 6;
 
 /// The op may leave the block before its instruction has committed anything.
 bool may_leave(const Op& op);

@@ -2,6 +2,8 @@
 
 #include <algorithm>
 
+#include "jit/passes/register_steps.h"
+
 namespace callgate::jit {
 
 namespace {
@@ -83,24 +85,11 @@ class Grouper {
   void write(const ir::Op& w, bool conditional) {
     Tracked& r = registers_[w.reg];
     const ir::Op& value = block_.ops[w.args[0]];
-    if (!conditional && !w.high && w.size == 8) {
-      if (value.opcode == ir::Opcode::Address) {
-        const ir::Mem& m = block_.mems[value.mem];
-        if (m.base == w.reg && m.index == kGprZero && m.asize == 8 && m.moved == ir::kNoValue) {
-          r.delta += m.disp;
-          return;
-        }
+    if (!conditional)
+      if (const auto by = constant_step(block_, w)) {
+        r.delta += *by;
+        return;
       }
-      if (value.opcode == ir::Opcode::Compute &&
-          (value.info->kind == ir::OpKind::add || value.info->kind == ir::OpKind::sub)) {
-        const ir::Op &a = block_.ops[value.args[0]], &b = block_.ops[value.args[1]];
-        if (a.opcode == ir::Opcode::ReadGpr && a.reg == w.reg && b.opcode == ir::Opcode::Constant) {
-          const i64 by = static_cast<i64>(b.imm);
-          r.delta += value.info->kind == ir::OpKind::add ? by : -by;
-          return;
-        }
-      }
-    }
     r.version = ++versions_;
     r.delta = 0;
   }

@@ -7,34 +7,47 @@
 
 namespace callgate::jit::x64 {
 
-Emitter::Emitter(const EmitContext& context, const ir::Block& block)
-    : context_(context), block_(block), loc_(block.ops.size()), uses_(block.ops.size()) {
+Emitter::Emitter(const EmitContext& context, const ir::Block& block, const Loop* loop)
+    : context_(context), block_(&block), loop_(loop) {
   code_.init(asmjit::Environment::host(), reinterpret_cast<u64>(context.arena.next()));
   code_.setErrorHandler(this);
   code_.attach(&a_);
+}
+
+// The state in which `part` is entered.
+void Emitter::begin(const ir::Block& part) {
+  block_ = &part;
+  loc_.assign(part.ops.size(), {});
+  uses_.resize(part.ops.size());
+  for (std::size_t n = 0; n < part.ops.size(); n++) uses_[n] = part.ops[n].uses;
   for (auto& v : in_scratch_) v = ir::kNoValue;
-  for (std::size_t n = 0; n < block.ops.size(); n++) uses_[n] = block.ops[n].uses;
-  const EntryState& entry = context.states[context.entry_state];
+  busy_ = locked_ = temp_busy_ = 0;
+  skip_to_ = 0;
+  ended_ = false;
+  flags_in_host_ = flags_dirty_ = false;
+  last_x87_ = {};
+  operand_ = x86::ptr(kAddress);
+  const EntryState& entry = context_.states[context_.entry_state];
   recipe_ = entry.flags;
   vectors_ready_ = entry.vectors;
   x87_ready_ = entry.x87;
-  ends_plain_ = !can_link(block.next_rip());
-  const ir::BlockInsn& last = block.insns.back();
+  ends_plain_ = !can_link(part.next_rip());
+  const ir::BlockInsn& last = part.insns.back();
   if (last.count == 0) ends_plain_ = true;
   bool conditional = false;
   for (u32 n = last.first; n < last.first + last.count; n++) {
-    const ir::Op& op = block.ops[n];
+    const ir::Op& op = part.ops[n];
     if (op.opcode == ir::Opcode::When) conditional = true;
     if (op.opcode == ir::Opcode::EndWhen) conditional = false;
     if (op.opcode != ir::Opcode::Jump || conditional) continue;
-    const ir::Op& target = block.ops[op.args[0]];
+    const ir::Op& target = part.ops[op.args[0]];
     ends_plain_ = target.opcode != ir::Opcode::Constant || !can_link(target.imm);
   }
 }
 
 void Emitter::fail(const char* condition, const char* file, int line, const char* why) const {
   const std::string at = insn_ != nullptr ? fmt::format(" at {:#x}, v{}", insn_->rip, op_index_) : "";
-  verify_failed(condition, file, line, fmt::format("{}{}, in\n{}", why, at, ir::print(block_)).c_str());
+  verify_failed(condition, file, line, fmt::format("{}{}, in\n{}", why, at, ir::print(*block_)).c_str());
 }
 
 void Emitter::handleError(asmjit::Error, const char* message, asmjit::BaseEmitter*) {
@@ -42,17 +55,20 @@ void Emitter::handleError(asmjit::Error, const char* message, asmjit::BaseEmitte
 }
 
 Emitted Emitter::emit() {
-  const u32 count = static_cast<u32>(block_.insns.size());
+  const ir::Block& block = *block_;
+  if (loop_ != nullptr && !emit_rounds()) return {};
+  begin(block);
+  const u32 count = static_cast<u32>(block_->insns.size());
   asmjit::Label no_budget = a_.newLabel();
   a_.sub(slot(kBudget), count);
   a_.js(no_budget);
   for (insn_index_ = 0; insn_index_ < count; insn_index_++) {
     starts_.push_back(static_cast<u32>(a_.offset()));
-    emit_insn(block_.insns[insn_index_]);
+    emit_insn(block_->insns[insn_index_]);
   }
   if (!ended_) {
     settle_x87();
-    jump_to(block_.next_rip());
+    jump_to(block_->next_rip());
   }
   starts_.push_back(static_cast<u32>(a_.offset()));
   emit_cold_stubs();
@@ -90,7 +106,7 @@ Emitted Emitter::emit() {
 bool Emitter::destroys_flags(const ir::BlockInsn& insn) const {
   if (insn.count == 0) return true;
   for (u32 n = insn.first; n < insn.first + insn.count; n++) {
-    const ir::Op& op = block_.ops[n];
+    const ir::Op& op = block_->ops[n];
     using enum ir::Opcode;
     switch (op.opcode) {
       case Load: case Modify: case Store:
@@ -124,7 +140,7 @@ void Emitter::emit_insn(const ir::BlockInsn& insn) {
     flags_dirty_ = false;
     recipe_ = {};
   }
-  const VectorForm vector = vector_form(block_, insn);
+  const VectorForm vector = vector_form(*block_, insn);
   if (vector.kind != VectorForm::None) {
     const bool destroys = insn.may_leave || !vectors_ready_;
     if (writes_inputs_of(recipe_, insn) || (destroys && recipe_.kind == FlagRecipe::None)) save_flags();
@@ -132,7 +148,7 @@ void Emitter::emit_insn(const ir::BlockInsn& insn) {
     return;
   }
   if (insn.count != 0)
-    if (const X87Form x87 = x87_form(block_.mode, insn.insn); x87.kind != X87Form::None) return emit_x87(x87);
+    if (const X87Form x87 = x87_form(block_->mode, insn.insn); x87.kind != X87Form::None) return emit_x87(x87);
   if (insn.count == 0 || insn.insn.ends_block) settle_x87();
   const bool overwrites = writes_inputs_of(recipe_, insn);
   if (overwrites && after != 0 && insn.count != 0 && flags_in_host_ && !destroys_flags(insn)) {
@@ -143,7 +159,7 @@ void Emitter::emit_insn(const ir::BlockInsn& insn) {
   const u32 definitions = flag_definitions_;
   if (insn.count == 0) return emit_handler(insn);
   for (op_index_ = insn.first; op_index_ < insn.first + insn.count; op_index_++) {
-    const ir::Op& op = block_.ops[op_index_];
+    const ir::Op& op = block_->ops[op_index_];
     if (op_index_ >= skip_to_) {
       locked_ = modifying_ ? 1 : 0;
       emit_op(op, static_cast<ir::ValueId>(op_index_));
@@ -192,8 +208,8 @@ void Emitter::emit_op(const ir::Op& op, ir::ValueId id) {
 u32 Emitter::add_site(const ir::BlockInsn& b, unsigned size) {
   Site s;
   s.rip = b.rip;
-  s.next_rip = (b.rip + b.insn.length) & block_.mode.rip_mask();
-  s.rest = static_cast<u32>(block_.insns.size()) - insn_index_;
+  s.next_rip = (b.rip + b.insn.length) & block_->mode.rip_mask();
+  s.rest = static_cast<u32>(block_->insns.size()) - insn_index_;
   s.size = static_cast<u8>(size);
   s.counts = &context_.counts[b.insn.row];
   s.counts->row = b.insn.row;

@@ -14,6 +14,7 @@
 #include <vector>
 
 #include "cpu/ir/ir.h"
+#include "jit/passes/loop_streams.h"
 #include "jit/x64/entry_state.h"
 #include "jit/x64/host.h"
 #include "jit/x64/registers.h"
@@ -64,9 +65,18 @@ bool can_lower(const ir::Block& block, const ir::BlockInsn& insn, const Host& ho
 /// VERIFY in the emitter's members: it tells the block, too.
 #define VERIFY_BLOCK(condition, why) (__builtin_expect(!!(condition), 1) ? void(0) : fail(#condition, __FILE__, __LINE__, why))
 
+/// The rounds of a block that is a loop (jit/passes/loop_streams.h).
+struct Loop {
+  ir::Block body;
+  LoopPlan plan;
+};
+
 class Emitter final : private asmjit::ErrorHandler {
  public:
-  Emitter(const EmitContext& context, const ir::Block& block);
+  /// `loop`: the rounds of the block, or nullptr.
+  Emitter(const EmitContext& context, const ir::Block& block, const Loop* loop = nullptr);
+  /// Nothing is emitted (Emitted::entry is nullptr) where the arena is full, or where a round's end doesn't leave what its
+  /// start relies on.
   Emitted emit();
 
  private:
@@ -109,6 +119,7 @@ class Emitter final : private asmjit::ErrorHandler {
   };
 
   // --- emitter.cpp: the block and its exits
+  void begin(const ir::Block& part);
   void emit_insn(const ir::BlockInsn& insn);
   void emit_op(const ir::Op& op, ir::ValueId id);
   void emit_handler(const ir::BlockInsn& insn);
@@ -118,8 +129,14 @@ class Emitter final : private asmjit::ErrorHandler {
   asmjit::Label bail_label();
   bool destroys_flags(const ir::BlockInsn& insn) const;
 
+  // --- loop.cpp: rounds that can't leave
+  bool emit_rounds();
+  void probe_stream(const LoopStream& stream, unsigned number, asmjit::Label otherwise);
+  void stream_address(const ir::Op& op);
+  void end_round(asmjit::x86::CondCode again);
+
   // --- values (values.cpp)
-  const ir::Op& op_of(ir::ValueId v) const { return block_.ops[v]; }
+  const ir::Op& op_of(ir::ValueId v) const { return block_->ops[v]; }
   bool is_imm(ir::ValueId v) const { return loc_[v].kind == Loc::Imm; }
   /// One use of `v` is over. During a lowering the op's own uses are still counted.
   void used(ir::ValueId v);
@@ -180,6 +197,12 @@ class Emitter final : private asmjit::ErrorHandler {
   void probe(const ir::Op& op, unsigned alignment = 1);
   void probed_address(const ir::Op& op);
   Mem group_addend(unsigned group) const;
+  /// The bytes of the last memory op that was probed for.
+  Mem operand(unsigned size) const {
+    Mem m = operand_;
+    m.setSize(size);
+    return m;
+  }
   void lower_load(const ir::Op& op, ir::ValueId id, bool write);
   void lower_store(const ir::Op& op);
   void lower_update(const ir::Op& op);
@@ -250,7 +273,8 @@ class Emitter final : private asmjit::ErrorHandler {
   void emit_link_stubs();
 
   const EmitContext& context_;
-  const ir::Block& block_;
+  const ir::Block* block_;  ///< the part that is being emitted: the block, or its rounds (loop)
+  const Loop* loop_;
   asmjit::CodeHolder code_;
   x86::Assembler a_;
   std::vector<Loc> loc_;
@@ -271,6 +295,11 @@ class Emitter final : private asmjit::ErrorHandler {
   bool uses_vectors_ = false, uses_x87_ = false;  ///< instructions of this block do
   LastX87 last_x87_;
   bool ends_plain_ = false;  ///< the block's last jump can't take anything over: flags must be in memory there
+  bool in_rounds_ = false;   ///< the loop's body is being emitted
+  bool rounds_failed_ = false;
+  asmjit::Label round_, rounds_over_;
+  u32 charge_ = 0;   ///< of a loop: what its rounds take from the budget together
+  Mem operand_ = x86::ptr(kAddress);  ///< where the current memory op's bytes are
   bool ended_ = false;  ///< an unconditional jump was emitted
   asmjit::Label when_end_;
   bool when_open_ = false;

@@ -65,8 +65,8 @@ void Emitter::flags_defined(const ir::Op& op, const FlagRecipe& recipe) {
 // True when an instruction of this block reads some of the flags that the current one defines after EFLAGS have been destroyed.
 bool Emitter::read_when_gone(u32 flags) const {
   bool gone = false;
-  for (std::size_t n = insn_index_ + 1; n < block_.insns.size() && flags != 0; n++) {
-    const ir::BlockInsn& b = block_.insns[n];
+  for (std::size_t n = insn_index_ + 1; n < block_->insns.size() && flags != 0; n++) {
+    const ir::BlockInsn& b = block_->insns[n];
     gone |= b.may_leave || destroys_flags(b);
     if (gone && (b.flags_read & flags)) return true;
     flags &= ~b.flags_written;
@@ -77,7 +77,7 @@ bool Emitter::read_when_gone(u32 flags) const {
 // True when the flags will have to be saved anyhow: then the sooner the better.
 bool Emitter::survives_to_plain_end(u32 flags) const {
   if (!ends_plain_) return false;
-  for (std::size_t n = insn_index_ + 1; n < block_.insns.size(); n++) flags &= ~block_.insns[n].flags_written;
+  for (std::size_t n = insn_index_ + 1; n < block_->insns.size(); n++) flags &= ~block_->insns[n].flags_written;
   return flags != 0;
 }
 
@@ -129,7 +129,7 @@ FlagRecipe Emitter::result_recipe(ir::OpKind kind, unsigned a, ir::ValueId b, un
 bool Emitter::writes_inputs_of(const FlagRecipe& f, const ir::BlockInsn& insn) const {
   if (f.kind == FlagRecipe::None) return false;
   for (u32 n = insn.first; n < insn.first + insn.count; n++) {
-    const ir::Op& op = block_.ops[n];
+    const ir::Op& op = block_->ops[n];
     if (op.opcode == ir::Opcode::WriteGpr && (op.reg == f.a || (!f.b_is_imm && op.reg == f.b))) return true;
   }
   return false;

@@ -16,7 +16,7 @@ x86::CondCode Emitter::test_bool(ir::ValueId v) {
   return x86::CondCode::kNZ;
 }
 
-bool Emitter::can_link(u64 target) const { return context_.chaining && ((target ^ block_.rip) & ~kPageMask) == 0; }
+bool Emitter::can_link(u64 target) const { return context_.chaining && ((target ^ block_->rip) & ~kPageMask) == 0; }
 
 // Units count as ready only behind instructions that work with them: others have no use for a version of their own.
 EntryState Emitter::state_here() const { return {recipe_, vectors_ready_ && uses_vectors_, x87_ready_ && uses_x87_}; }
@@ -81,15 +81,20 @@ void Emitter::lower_when(const ir::Op& op) {
   // The branch form: nothing but a jump to a constant in it.
   const u32 last = insn_->first + insn_->count;
   u32 end = op_index_ + 1;
-  while (end < last && block_.ops[end].opcode != ir::Opcode::EndWhen) {
-    if (block_.ops[end].opcode == ir::Opcode::WriteGpr) rescue(block_.ops[end].reg);
+  while (end < last && block_->ops[end].opcode != ir::Opcode::EndWhen) {
+    if (block_->ops[end].opcode == ir::Opcode::WriteGpr) rescue(block_->ops[end].reg);
     end++;
   }
   VERIFY_BLOCK(end < last && !when_open_, "an IR block with an open condition");
-  const ir::Op& inner = block_.ops[end - 1];
+  const ir::Op& inner = block_->ops[end - 1];
   if (inner.opcode == ir::Opcode::Jump) {
     VERIFY_BLOCK(op_of(inner.args[0]).opcode == ir::Opcode::Constant, "a conditional jump to a computed address");
     const u64 target = op_of(inner.args[0]).imm;
+    if (in_rounds_) {
+      end_round(test_bool(op.args[0]));
+      skip_to_ = end + 1;
+      return;
+    }
     if (recipe_.kind == FlagRecipe::None) save_flags();
     const auto cc = test_bool(op.args[0]);
     if (can_link(target)) {
@@ -114,7 +119,7 @@ void Emitter::lower_when(const ir::Op& op) {
   when_open_ = true;
   // Results of this instruction that the body computes from are ready; what it would load first comes before the branch.
   for (u32 n = op_index_ + 1; n < end; n++)
-    for (const ir::ValueId v : block_.ops[n].args)
+    for (const ir::ValueId v : block_->ops[n].args)
       if (v != ir::kNoValue && v < op_index_ && (loc_[v].kind == Loc::Cond || loc_[v].kind == Loc::Memory)) {
         const Gp r = own(v, 8);
         set_host(v, r);

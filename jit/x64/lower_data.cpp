@@ -109,7 +109,7 @@ void Emitter::lower_select(const ir::Op& op, ir::ValueId id) {
   // CMOV has no byte form; a register's other bytes don't matter in a scratch register.
   const unsigned size = op.size == 1 ? 4 : op.size;
   const Loc n = loc_[no];
-  const ir::Op* next = op_index_ + 1 < insn_->first + insn_->count ? &block_.ops[op_index_ + 1] : nullptr;
+  const ir::Op* next = op_index_ + 1 < insn_->first + insn_->count ? &block_->ops[op_index_ + 1] : nullptr;
   const bool to_gpr = op.uses == 1 && next != nullptr && next->opcode == ir::Opcode::WriteGpr && next->args[0] == id &&
                       !next->high && is_pinned(next->reg) && op.size >= 2;
   const asmjit::Operand source = op.size == 1 ? asmjit::Operand(resize(reg(yes, 1), size)) : rm(yes, op.size);

@@ -74,10 +74,10 @@ Emitter::Place Emitter::place_of(const ir::Op& op, ir::ValueId id) {
   const Loc& l = loc_[a];
   const u32 next = op_index_ + 1;
   if (uses_[id] != 1 || next >= insn_->first + insn_->count || !last_use(a)) return {};
-  const ir::Op& w = block_.ops[next];
+  const ir::Op& w = block_->ops[next];
   if (w.args[0] != id) return {};
   if (w.opcode == ir::Opcode::Update && modifying_ && l.kind == Loc::Memory)
-    return {x86::ptr(kAddress, 0, w.size), true};
+    return {operand(w.size), true};
   if (w.opcode != ir::Opcode::WriteGpr || w.high || l.kind != Loc::Guest || l.high || l.reg != w.reg) return {};
   // Other operands may be the same register (ADD EAX, EAX), but nobody may want its old value later.
   for (ir::ValueId v = static_cast<ir::ValueId>(insn_->first); v < op_index_; v++) {
@@ -110,7 +110,7 @@ void Emitter::lower_binary(const ir::Op& op, ir::ValueId id) {
     return flags_defined(op, recipe);
   }
   // XOR and SUB of a register with itself, which is in memory: as always, 0 and its flags.
-  const ir::Op* next = op_index_ + 1 < insn_->first + insn_->count ? &block_.ops[op_index_ + 1] : nullptr;
+  const ir::Op* next = op_index_ + 1 < insn_->first + insn_->count ? &block_->ops[op_index_ + 1] : nullptr;
   if ((kind == OpKind::xor_ || kind == OpKind::sub) && size >= 4 && op.uses == 1 && loc_[a].kind == Loc::Guest &&
       loc_[b].kind == Loc::Guest && loc_[a].reg == loc_[b].reg && !is_pinned(loc_[a].reg) && next != nullptr &&
       next->opcode == ir::Opcode::WriteGpr && next->reg == loc_[a].reg) {

@@ -50,10 +50,10 @@ void Emitter::effective_address(const ir::Mem& mem, const Gp& into, bool with_se
     used(mem.moved);
     if (mem.asize == 2) a_.movzx(resize(into, 4), resize(into, 2));
   }
-  if (with_segment && !(block_.mode.zero_bases >> mem.seg & 1)) {
+  if (with_segment && !(block_->mode.zero_bases >> mem.seg & 1)) {
     destroy_flags();
     const std::size_t at = offsetof(CpuState, seg) + mem.seg * sizeof(Segment) + offsetof(Segment, base);
-    if (block_.mode.long64) a_.add(into, field(at));
+    if (block_->mode.long64) a_.add(into, field(at));
     else a_.add(resize(into, 4), field(at, 4));
   }
 }
@@ -61,8 +61,10 @@ void Emitter::effective_address(const ir::Mem& mem, const Gp& into, bool with_se
 // The address's page in the TLB's arrays, side by side: a tag xor the address is the offset in the page on a hit, so that
 // one compare finds misses and page crossings. Behind it rax is the host address.
 void Emitter::probe(const ir::Op& op, unsigned alignment) {
-  const ir::Mem& mem = block_.mems[op.mem];
+  const ir::Mem& mem = block_->mems[op.mem];
   VERIFY_BLOCK(!(locked_ & 1), "the address register is in use");
+  if (in_rounds_) return stream_address(op);
+  operand_ = x86::ptr(kAddress);
   if (op.group != 0 && !op.probes) {
     const auto in_memory = [](unsigned guest) { return guest != kGprZero && !is_pinned(guest); };
     spill(in_memory(mem.base) || in_memory(mem.index) ? 3 : 1);
@@ -84,7 +86,7 @@ void Emitter::probe(const ir::Op& op, unsigned alignment) {
     a_.test(x86::al, alignment - 1);
     a_.jnz(bail_label());
   }
-  const ir::ProbeGroup* group = op.group != 0 ? &block_.groups[op.group - 1u] : nullptr;
+  const ir::ProbeGroup* group = op.group != 0 ? &block_->groups[op.group - 1u] : nullptr;
   const bool own_write = op.opcode != ir::Opcode::Load;
   const bool write = group != nullptr ? group->write : own_write;
   const unsigned size = group != nullptr ? group->span : op.size;
@@ -120,7 +122,7 @@ void Emitter::probe(const ir::Op& op, unsigned alignment) {
 
 // The operand of an access whose page another one has probed: no EFLAGS are touched.
 void Emitter::probed_address(const ir::Op& op) {
-  const ir::Mem& mem = block_.mems[op.mem];
+  const ir::Mem& mem = block_->mems[op.mem];
   a_.mov(kAddress, group_addend(op.group));
   const i32 disp = static_cast<i32>(mem.disp);
   VERIFY_BLOCK(disp == mem.disp, "a group's displacement of more than 32 bits");
@@ -154,8 +156,8 @@ void Emitter::lower_load(const ir::Op& op, ir::ValueId id, bool write) {
   }
   if (op.uses == 0) return;
   const Gp r = scratch(8);
-  if (op.size >= 4) a_.mov(resize(r, op.size), x86::ptr(kAddress, 0, op.size));
-  else a_.movzx(resize(r, 4), x86::ptr(kAddress, 0, op.size));
+  if (op.size >= 4) a_.mov(resize(r, op.size), operand(op.size));
+  else a_.movzx(resize(r, 4), operand(op.size));
   set_host(id, r);
 }
 
@@ -168,7 +170,7 @@ void Emitter::lower_store(const ir::Op& op) {
   }
   probe(op);
   locked_ |= 1;
-  const Mem to = x86::ptr(kAddress, 0, op.size);
+  const Mem to = operand(op.size);
   if (loc_[v].kind == Loc::Imm) {
     const i64 s = sign_extend(loc_[v].imm, 8u * op.size);
     if (s == static_cast<i32>(s)) {
@@ -181,7 +183,7 @@ void Emitter::lower_store(const ir::Op& op) {
 
 void Emitter::lower_update(const ir::Op& op) {
   const ir::ValueId v = op.args[0];
-  const Mem to = x86::ptr(kAddress, 0, op.size);
+  const Mem to = operand(op.size);
   const ir::ValueId old = in_scratch_[kAddress.id()];
   if (old != ir::kNoValue && old != v && live(old)) {  // XCHG: the operand's value is wanted later
     const Gp r = own(old, 8);
@@ -196,7 +198,7 @@ void Emitter::lower_update(const ir::Op& op) {
 }
 
 void Emitter::lower_address(const ir::Op& op, ir::ValueId id) {
-  const ir::Mem& mem = block_.mems[op.mem];
+  const ir::Mem& mem = block_->mems[op.mem];
   const int target = target_of(id);
   // LEA into its own register, when no operand needs the address register as a helper.
   const bool simple = (mem.base == kGprZero || is_pinned(mem.base)) && (mem.index == kGprZero || is_pinned(mem.index));

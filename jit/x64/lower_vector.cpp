@@ -25,8 +25,8 @@ asmjit::Operand Emitter::vector_operand(const VectorOperand& o, const VectorForm
     case VectorOperand::Vector: return x86::xmm(o.reg);
     case VectorOperand::Gpr: return is_pinned(o.reg) ? asmjit::Operand(gp(kHostOf[o.reg], o.size)) : asmjit::Operand(home(o.reg, o.size));
     case VectorOperand::Memory:
-      probe(block_.ops[o.op], form.alignment);
-      return x86::ptr(kAddress, 0, o.size);
+      probe(block_->ops[o.op], form.alignment);
+      return operand(o.size);
     default: VERIFY_BLOCK(false, "a vector instruction with an operand of no kind");
   }
 }
@@ -36,8 +36,8 @@ void Emitter::emit_vector(const VectorForm& f) {
   switch (f.kind) {
     case VectorForm::Move: return emit_vector_move(f);
     case VectorForm::StoreHigh:
-      probe(block_.ops[f.destination.op]);
-      a_.movhps(x86::ptr(kAddress, 0, 8), x86::xmm(f.source.reg));
+      probe(block_->ops[f.destination.op]);
+      a_.movhps(operand(8), x86::xmm(f.source.reg));
       return;
     default: break;
   }
@@ -63,7 +63,7 @@ void Emitter::emit_vector(const VectorForm& f) {
     }
     case VectorShape::Compare:
       a_.emit(inst, x86::xmm(f.destination.reg), source);
-      flags_defined(block_.ops[f.flags_op]);
+      flags_defined(block_->ops[f.flags_op]);
       break;
     // MOVLHPS from memory is MOVHPS.
     case VectorShape::Binary:
@@ -79,8 +79,8 @@ void Emitter::emit_vector(const VectorForm& f) {
 void Emitter::emit_vector_move(const VectorForm& f) {
   const VectorOperand &d = f.destination, &s = f.source;
   if (d.kind == VectorOperand::Memory) {
-    probe(block_.ops[d.op], f.alignment);
-    const Mem to = x86::ptr(kAddress, 0, d.size);
+    probe(block_->ops[d.op], f.alignment);
+    const Mem to = operand(d.size);
     const auto from = x86::xmm(s.reg);
     if (d.size == 16) a_.movups(to, from);
     else if (d.size == 8) a_.movlps(to, from);

@@ -64,17 +64,17 @@ void Emitter::emit_x87(const X87Form& f) {
   switch (f.kind) {
     case X87Form::Load:
     case X87Form::Store: {
-      const ir::Op& op = block_.ops[insn_->first];
+      const ir::Op& op = block_->ops[insn_->first];
       probe(op);
       if (f.pointers) {
-        effective_address(block_.mems[op.mem], x86::rdx, false);
+        effective_address(block_->mems[op.mem], x86::rdx, false);
         a_.mov(x87_field(offsetof(X87State, data_pointer), 8), x86::rdx);
       }
       embed_x87(f);
       break;
     }
     case X87Form::LoadControl: {
-      probe({.opcode = ir::Opcode::Load, .size = f.size, .mem = block_.ops[insn_->first].mem});
+      probe({.opcode = ir::Opcode::Load, .size = f.size, .mem = block_->ops[insn_->first].mem});
       // To a word of another mode: x87_is_plain() (jit/build_block.h).
       a_.movzx(x86::ecx, x86::ptr(kAddress, 0, 2));
       a_.mov(x86::edx, x86::ecx);

@@ -13,9 +13,9 @@ namespace {
 
 constexpr unsigned kSavedByCallee[] = {3, 5, 12, 13, 14, 15};  // rbx, rbp, r12 to r15
 
-/// The frame of emitted code: the addends of probe groups, and an image of the x87's registers while C++ runs. With the return address and the registers above it the stack
+/// The frame of emitted code: the addends of probe groups, the rounds of a loop (loop.cpp), and an image of the x87's registers while C++ runs. With the return address and the registers above it the stack
 /// is aligned to 16.
-constexpr i32 kX87Image = 8 * ir::kMostGroups;
+constexpr i32 kX87Image = 8 * (ir::kMostGroups + 2);
 constexpr i32 kFrame = kX87Image + static_cast<i32>(kX87ImageBytes) + 8;
 static_assert((kFrame + 8 * (std::size(kSavedByCallee) + 1)) % 16 == 0);
 

@@ -54,7 +54,7 @@ void Emitter::spill(u32 mask) {
     if (loc_[v].kind == Loc::Memory) {  // its value instead of its address
       const unsigned size = op_of(v).size;
       VERIFY_BLOCK(size <= 8, "a wide memory operand is in the way");
-      a_.mov(gp(0, size), x86::ptr(kAddress, 0, size));
+      a_.mov(gp(0, size), operand(size));
     }
     const unsigned temp = static_cast<unsigned>(std::countr_one(temp_busy_));
     VERIFY_BLOCK(temp < 3, "no temp slot is left");
@@ -117,8 +117,8 @@ void Emitter::load_into(const Gp& into, ir::ValueId v) {
       if (l.reg != r.id()) a_.mov(r, gp(l.reg, 8));
       break;
     case Loc::Memory:
-      if (op_of(v).size >= 4) a_.mov(resize(r, op_of(v).size), x86::ptr(kAddress, 0, op_of(v).size));
-      else a_.movzx(resize(r, 4), x86::ptr(kAddress, 0, op_of(v).size));
+      if (op_of(v).size >= 4) a_.mov(resize(r, op_of(v).size), operand(op_of(v).size));
+      else a_.movzx(resize(r, 4), operand(op_of(v).size));
       break;
     case Loc::Imm:
       if (l.imm <= 0xFFFFFFFF) a_.mov(resize(r, 4), static_cast<u32>(l.imm));
@@ -148,7 +148,7 @@ void Emitter::load_into(const Gp& into, ir::ValueId v) {
 
 asmjit::Operand Emitter::rm(ir::ValueId v, unsigned size) {
   const Loc& l = loc_[v];
-  if (l.kind == Loc::Memory) return x86::ptr(kAddress, 0, size);
+  if (l.kind == Loc::Memory) return operand(size);
   if (l.kind == Loc::Guest && !is_pinned(l.reg)) return home(l.reg, size, l.high ? 1 : 0);
   if (l.kind == Loc::Spilled) return slot(static_cast<Slot>(kTemp0 + l.reg), size);
   return reg(v, size);
@@ -175,7 +175,7 @@ void Emitter::rescue(unsigned guest, ir::ValueId except) {
 int Emitter::target_of(ir::ValueId v) const {
   const u32 next = v + 1u;
   if (uses_[v] != 1 || next >= insn_->first + insn_->count) return -1;
-  const ir::Op& w = block_.ops[next];
+  const ir::Op& w = block_->ops[next];
   if (w.opcode != ir::Opcode::WriteGpr || w.args[0] != v || w.high || !is_pinned(w.reg)) return -1;
   return w.reg;
 }

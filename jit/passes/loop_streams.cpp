@@ -1,0 +1,138 @@
+#include "jit/passes/loop_streams.h"
+
+#include <algorithm>
+#include <cstdlib>
+
+#include "jit/passes/flags_liveness.h"
+#include "jit/passes/register_steps.h"
+
+namespace callgate::jit {
+
+namespace {
+
+/// All that the rounds touch of a stream: not much of a page, or they'd seldom lie in one.
+constexpr i64 kMostBytes = 1024;
+constexpr unsigned kFewestRounds = 8, kMostRounds = 64;
+
+class Planner {
+ public:
+  explicit Planner(ir::Block& block) : block_(block) {}
+
+  std::optional<LoopPlan> plan() {
+    if (!jumps_to_itself(block_) || !defines_its_flags()) return std::nullopt;
+    for (const ir::BlockInsn& b : block_.insns)
+      if (!walk(b)) return std::nullopt;
+    if (!finish_streams()) return std::nullopt;
+    for (ir::BlockInsn& b : block_.insns) b.may_leave = false;
+    flags_liveness(block_);
+    return std::move(plan_);
+  }
+
+ private:
+  /// A round reads no flags that another one left, and leaves none of those that it found.
+  bool defines_its_flags() const {
+    u32 defined = 0;
+    for (const ir::BlockInsn& b : block_.insns) {
+      if (b.flags_read & ~defined) return false;
+      defined |= b.flags_written;
+    }
+    return defined == kArithmetic;
+  }
+
+  bool walk(const ir::BlockInsn& b) {
+    if (b.count == 0) return false;
+    bool conditional = false;
+    unsigned alignment = 1;
+    for (u32 n = b.first; n < b.first + b.count; n++) {
+      ir::Op& op = block_.ops[n];
+      using enum ir::Opcode;
+      switch (op.opcode) {
+        case LeaveIf: case Resolve: return false;
+        case CheckAligned:
+          alignment = static_cast<unsigned>(op.imm);
+          op.group = 1;  // whichever: it is checked in front
+          break;
+        case Load: case Modify: case Store:
+          if (conditional || !access(op, alignment)) return false;
+          alignment = 1;
+          break;
+        case When: conditional = true; break;
+        case EndWhen: conditional = false; break;
+        case WriteGpr: {
+          const std::optional<i64> by = conditional ? std::nullopt : constant_step(block_, op);
+          if (by) moved_[op.reg] += *by;
+          else lost_ |= 1u << op.reg;
+          break;
+        }
+        default: break;
+      }
+    }
+    return true;
+  }
+
+  bool access(ir::Op& op, unsigned alignment) {
+    const ir::Mem& m = block_.mems[op.mem];
+    if (m.moved != ir::kNoValue || m.asize != 8 || m.disp != static_cast<i32>(m.disp) || !(block_.mode.zero_bases >> m.seg & 1)) return false;
+    const i64 at = moved_[m.base] + (moved_[m.index] << m.scale) + m.disp;
+    const bool write = op.opcode != ir::Opcode::Load;
+    auto s = std::find_if(plan_.streams.begin(), plan_.streams.end(), [&](const LoopStream& x) {
+      const i64 low = std::min(x.low, at), high = std::max(x.low + x.span, at + op.size);
+      return x.base == m.base && x.index == m.index && x.scale == m.scale && high - low <= kMostBytes / 2;
+    });
+    if (s == plan_.streams.end()) {
+      if (plan_.streams.size() == ir::kMostGroups) return false;
+      LoopStream fresh;
+      fresh.base = m.base;
+      fresh.index = m.index;
+      fresh.scale = m.scale;
+      fresh.low = at;
+      s = plan_.streams.insert(s, fresh);
+    }
+    const i64 low = std::min(s->low, at), high = std::max(s->low + s->span, at + op.size);
+    s->low = low;
+    s->span = static_cast<u32>(high - low);
+    s->write |= write;
+    if (alignment > 1) {
+      if (s->alignment > 1 && (s->alignment != alignment || (at - s->aligned_at) % alignment != 0)) return false;
+      s->alignment = alignment;
+      s->aligned_at = at;
+    }
+    op.group = static_cast<u8>(s - plan_.streams.begin() + 1);
+    op.probes = false;
+    return true;
+  }
+
+  bool finish_streams() {
+    i64 most = 1;
+    for (LoopStream& s : plan_.streams) {
+      if ((lost_ >> s.base | lost_ >> s.index) & 1) return false;
+      s.step = moved_[s.base] + (moved_[s.index] << s.scale);
+      s.base_moves = moved_[s.base] != 0;
+      s.index_moves = moved_[s.index] != 0;
+      if (s.step % s.alignment != 0 || std::abs(s.step) > kMostBytes) return false;
+      if (std::abs(s.low) > i64{1} << 30) return false;
+      most = std::max(most, std::abs(s.step));
+    }
+    plan_.rounds = static_cast<unsigned>(std::min<i64>(kMostRounds, kMostBytes / 2 / most));
+    return plan_.rounds >= kFewestRounds;
+  }
+
+  ir::Block& block_;
+  i64 moved_[kGprSlots] = {};  ///< what has been added to a register in this round
+  u32 lost_ = 0;               ///< bit per register: written otherwise
+  LoopPlan plan_;
+};
+
+}  // namespace
+
+bool jumps_to_itself(const ir::Block& block) {
+  const ir::BlockInsn& last = block.insns.back();
+  if (last.count < 4) return false;
+  const ir::Op *when = &block.ops[last.first + last.count - 4], *target = when + 1, *jump = when + 2, *end = when + 3;
+  return when->opcode == ir::Opcode::When && target->opcode == ir::Opcode::Constant && target->imm == block.rip &&
+         jump->opcode == ir::Opcode::Jump && end->opcode == ir::Opcode::EndWhen;
+}
+
+std::optional<LoopPlan> plan_loop(ir::Block& block) { return Planner(block).plan(); }
+
+}  // namespace callgate::jit
