@@ -1,6 +1,9 @@
 // The IR's rules (cpu/ir/ir.h), checked.
 #include <fmt/format.h>
 
+#include <algorithm>
+#include <iterator>
+
 #include "cpu/ir/ir.h"
 
 namespace callgate::ir {
@@ -32,6 +35,31 @@ unsigned wanted_args(const Op& op) {
   }
 }
 
+/// The sizes of what an op takes and makes fit together.
+const char* check_sizes(const Block& block, const Op& op) {
+  using enum Opcode;
+  const auto arg = [&](unsigned n) { return block.ops[op.args[n]].size; };
+  switch (op.opcode) {
+    case WriteGpr: case WriteVec: case Store: case Update:
+      return arg(0) == op.size ? nullptr : "it writes another size than its value has";
+    case ZeroExtend: case SignExtend: return arg(0) < op.size ? nullptr : "an extension to no larger size";
+    case Truncate: return arg(0) > op.size ? nullptr : "a truncation to no smaller size";
+    case Select: return arg(0) == 1 && arg(1) == op.size && arg(2) == op.size ? nullptr : "a choice between values of other sizes";
+    case Member: return op.imm + op.size <= arg(0) ? nullptr : "a member behind its value's end";
+    case When: case LeaveIf: return arg(0) == 1 ? nullptr : "a condition that is no bool";
+    case Resolve: case Jump: return arg(0) == 8 ? nullptr : "a target that is no address";
+    case Compute:
+      if (op.size != op.info->result_size) return "a result of another size than the operation's";
+      for (unsigned a = 0; a < op.info->args; a++)
+        if (arg(a) != op.info->arg_size[a]) return "an operand of another size than the operation's";
+      return nullptr;
+    default: return nullptr;
+  }
+}
+
+bool accesses_memory(Opcode o) { return o == Opcode::Load || o == Opcode::Modify || o == Opcode::Store; }
+bool has_address(Opcode o) { return accesses_memory(o) || o == Opcode::CheckAligned || o == Opcode::Address; }
+
 class Verifier {
  public:
   explicit Verifier(const Block& block) : block_(block) {}
@@ -48,7 +76,9 @@ class Verifier {
   }
 
  private:
-  std::string check(const BlockInsn& b) const {
+  std::string check(const BlockInsn& b) {
+    // What a handler does, a probe of before knows nothing of.
+    if (b.count == 0) std::fill(std::begin(probed_), std::end(probed_), false);
     bool committed = false, modifying = false, when = false;
     for (u32 n = b.first; n < b.first + b.count; n++) {
       const Op& op = block_.ops[n];
@@ -59,9 +89,18 @@ class Verifier {
         if (op.args[a] < b.first || op.args[a] >= n) return wrong("an operand that is no earlier value of its instruction");
         if (!makes_value(block_.ops[op.args[a]])) return wrong("an operand that is no value");
       }
-      if (op.opcode == Opcode::Compute)
-        for (unsigned a = 0; a < op.info->args; a++)
-          if (block_.ops[op.args[a]].size != op.info->arg_size[a]) return wrong("an operand of another size than the operation's");
+      if (const char* sizes = check_sizes(block_, op)) return wrong(sizes);
+      if (has_address(op.opcode)) {
+        if (op.mem >= block_.mems.size()) return wrong("no such memory operand");
+        const ValueId moved = block_.mems[op.mem].moved;
+        if (moved != kNoValue && (moved < b.first || moved >= n || !makes_value(block_.ops[moved])))
+          return wrong("a memory operand moved by no earlier value of its instruction");
+      }
+      if (op.group != 0) {
+        if (!accesses_memory(op.opcode) || op.group > block_.groups.size()) return wrong("no such group, or nothing that could be in one");
+        if (op.probes == probed_[op.group]) return wrong(op.probes ? "a second probe for a group" : "it relies on a probe that wasn't there");
+        probed_[op.group] = true;
+      }
       if (may_leave(op) && committed) return wrong("it may leave after something was committed");
       if (op.opcode == Opcode::Store) committed = true;
       committed |= commits(op.opcode);
@@ -78,12 +117,13 @@ class Verifier {
         if (!when) return wrong("an EndWhen without its When");
         when = false;
       }
-      if (op.mem >= block_.mems.size() && op.mem != 0) return wrong("no such memory operand");
     }
-    return when ? fmt::format("{:#x}: a When without its end", b.rip) : "";
+    if (when) return fmt::format("{:#x}: a When without its end", b.rip);
+    return "";
   }
 
   const Block& block_;
+  bool probed_[256] = {};  ///< by group
 };
 
 }  // namespace
