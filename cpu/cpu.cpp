@@ -74,14 +74,14 @@ void Cpu::refresh() {
   linear_mask_ = long64_ ? ~u64{0} : 0xFFFFFFFF;
   if (long64_) {
     fast_segments_ = 0x3F;
-    for (unsigned i = 0; i < FS; i++) fast_base_[i] = 0;
-    fast_base_[FS] = s.seg[FS].base;
-    fast_base_[GS] = s.seg[GS].base;
+    for (unsigned i = 0; i < FS; i++) engine.fast_base[i] = 0;
+    engine.fast_base[FS] = s.seg[FS].base;
+    engine.fast_base[GS] = s.seg[GS].base;
   } else {
     fast_segments_ = 0;
     for (unsigned i = 0; i < kSegCount; i++) {
       const Segment& seg = s.seg[i];
-      fast_base_[i] = seg.base;
+      engine.fast_base[i] = seg.base;
       const bool flat = !seg.unusable() && seg.writable() && !seg.expand_down() && seg.limit == 0xFFFFFFFF;
       if (flat) fast_segments_ |= static_cast<u8>(1u << i);
     }
@@ -106,11 +106,11 @@ void Cpu::refresh() {
   }
 
   const bool ac = s.flags.test(kAC);
-  data_context_ = s.cpl == 3 ? AccessContext::User : ac ? AccessContext::SupervisorAc : AccessContext::Supervisor;
+  engine.data_context = s.cpl == 3 ? AccessContext::User : ac ? AccessContext::SupervisorAc : AccessContext::Supervisor;
   const bool data_breakpoints = (s.dr7 & 0xFF) != 0 && (s.dr7 >> 16 & 0x3333) != 0;
   alignment_checked_ = s.cpl == 3 && ac && (s.cr0 & kCr0Am);
   slow_memory_ = data_breakpoints || alignment_checked_;
-  access_context_ = slow_memory_ ? AccessContext::Watched : data_context_;
+  engine.access_context = slow_memory_ ? AccessContext::Watched : engine.data_context;
   request_attention();
 }
 

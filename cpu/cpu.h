@@ -36,10 +36,16 @@ struct FaultRecord {
   u64 retired = 0;
 };
 
-/// Words of an engine's own that emitted code reaches by short negative displacements from the register file. No part of
-/// the state; the interpreter doesn't use them.
+/// What emitted code reaches by negative displacements from the register file. No part of the state.
 struct EngineSlots {
-  static constexpr unsigned kCount = 16;
+  // What refresh() derives from the state, for every engine; emitted code keeps it up when it changes the privilege level.
+  u64 fast_base[kSegCount] = {};
+  AccessContext data_context = AccessContext::Supervisor;
+  AccessContext access_context = AccessContext::Supervisor;  ///< data_context, or the one that never hits
+
+  // Words of an engine's own; the interpreter has none. The last ones are near enough for short displacements.
+  static constexpr unsigned kFar = 9, kCount = 16;
+  u64 far[kFar] = {};
   u64 slot[kCount] = {};
 };
 
@@ -77,7 +83,7 @@ class Cpu {
   unsigned stack_size() const { return long64_ ? 8 : s.seg[SS].big() ? 4 : 2; }
 
   /// Sets the base of FS or GS in 64-bit mode, where nothing else depends on it: no refresh() is needed.
-  void set_base64(SegReg seg, u64 base) { s.seg[seg].base = fast_base_[seg] = base; }
+  void set_base64(SegReg seg, u64 base) { s.seg[seg].base = engine.fast_base[seg] = base; }
 
   /// Recomputes what is derived from the state (mode, fast segments, paging, TLB context). Cheap enough to call after any
   /// change of segments, CR0, CR3, CR4, EFER, CPL, VM or AC; ends the engine's current block.
@@ -127,7 +133,7 @@ class Cpu {
   /// The linear address of [seg:offset] for an access of `size` bytes; raises #GP or #SS by the segment's rules.
   u64 linear(SegReg seg, u64 offset, unsigned size, Access access) {
     if (fast_segments_ >> seg & 1) [[likely]]
-      return (offset + fast_base_[seg]) & linear_mask_;
+      return (offset + engine.fast_base[seg]) & linear_mask_;
     return linear_checked(seg, offset, size, access);
   }
 
@@ -168,6 +174,8 @@ class Cpu {
   bool service_events();
   /// True when an event would be serviced now: a halted CPU has something to wake up for.
   bool event_ready();
+  /// True when an event would be serviced if only interrupts and NMIs were let in. No new one comes without attention.
+  bool event_waits();
 
   /// Makes the engine leave its current block after this instruction and look at events again.
   void request_attention() { limit_ = 0; }
@@ -203,9 +211,9 @@ class Cpu {
   bool careful() const;
 
   /// TLB context of data accesses at the current CPL and AC; the context of implicit supervisor accesses.
-  AccessContext data_context() const { return data_context_; }
+  AccessContext data_context() const { return engine.data_context; }
   /// The context for fast accesses: data_context(), or one that never hits while every access must be looked at.
-  AccessContext access_context() const { return access_context_; }
+  AccessContext access_context() const { return engine.access_context; }
 
  private:
   u64 linear_checked(SegReg seg, u64 offset, unsigned size, Access access);
@@ -219,7 +227,6 @@ class Cpu {
     return long64_ || (supervisor && long_mode()) ? ~u64{0} : 0xFFFFFFFF;
   }
 
-  u64 fast_base_[kSegCount] = {};
   u64 linear_mask_ = 0xFFFFFFFF;
   u64 limit_ = 0;
   u8 fast_segments_ = 0;  ///< bit i: segment i needs no check for data accesses
@@ -228,8 +235,6 @@ class Cpu {
   bool slow_memory_ = false;  ///< data breakpoints or alignment checks: no access takes the fast path
   bool alignment_checked_ = false;
   CodeSize code_size_ = CodeSize::Bits16;
-  AccessContext data_context_ = AccessContext::Supervisor;
-  AccessContext access_context_ = AccessContext::Supervisor;  ///< data_context_, or the one that never hits
   static constexpr unsigned kTrail = 16;
   struct TrailNote {
     u64 count = ~u64{0};  ///< instructions retired before it
@@ -245,7 +250,7 @@ class Cpu {
 template <class T>
 inline T Cpu::load(SegReg seg, u64 offset) {
   const u64 lin = linear(seg, offset, sizeof(T), Access::Read);
-  if (const u8* p = tlb.find_read(access_context_, lin, sizeof(T))) [[likely]]
+  if (const u8* p = tlb.find_read(engine.access_context, lin, sizeof(T))) [[likely]]
     return load_as<T>(p);
   T v;
   load_slow(seg, lin, &v, sizeof(T), false);
@@ -255,7 +260,7 @@ inline T Cpu::load(SegReg seg, u64 offset) {
 template <class T>
 inline void Cpu::store(SegReg seg, u64 offset, T value) {
   const u64 lin = linear(seg, offset, sizeof(T), Access::Write);
-  if (u8* p = tlb.find_write(access_context_, lin, sizeof(T))) [[likely]] {
+  if (u8* p = tlb.find_write(engine.access_context, lin, sizeof(T))) [[likely]] {
     store_as<T>(p, value);
     return;
   }
@@ -264,7 +269,7 @@ inline void Cpu::store(SegReg seg, u64 offset, T value) {
 
 inline void Cpu::probe_write(SegReg seg, u64 offset, unsigned size) {
   const u64 lin = linear(seg, offset, size, Access::Write);
-  if (tlb.find_write(access_context_, lin, size)) [[likely]] return;
+  if (tlb.find_write(engine.access_context, lin, size)) [[likely]] return;
   probe_slow(seg, lin, size, Access::Write, false);
 }
 

@@ -17,7 +17,7 @@ namespace {
 
 // SDM 3A 5.3 and 5.4: type and limit checks of a data access outside 64-bit mode.
 u64 Cpu::linear_checked(SegReg seg, u64 offset, unsigned size, Access access) {
-  if (long64_) return offset + fast_base_[seg];
+  if (long64_) return offset + engine.fast_base[seg];
   const Segment& d = s.seg[seg];
   if (d.unusable()) raise_segment(seg, "memory access through {0:r}, which holds a null selector", seg);
   if (protected_mode() && !v86()) {
@@ -74,7 +74,7 @@ void Cpu::raise_page_fault(const WalkFault& fault) { raise(page_fault(fault)); }
 void Cpu::load_slow(SegReg seg, u64 lin, void* out, unsigned size, bool supervisor) {
   check_canonical(seg, lin, size, supervisor);
   if (!supervisor) check_alignment(lin, size);
-  const AccessContext context = supervisor ? AccessContext::Supervisor : data_context_;
+  const AccessContext context = supervisor ? AccessContext::Supervisor : engine.data_context;
   const u64 epoch = tlb.epoch();
   if (!tlb.read(context, lin, out, size, linear_wrap(supervisor))) raise_page_fault(tlb.fault());
   if (slow_memory_ && !supervisor) check_data_breakpoints(*this, lin, size, Access::Read);
@@ -84,7 +84,7 @@ void Cpu::load_slow(SegReg seg, u64 lin, void* out, unsigned size, bool supervis
 void Cpu::store_slow(SegReg seg, u64 lin, const void* in, unsigned size, bool supervisor) {
   check_canonical(seg, lin, size, supervisor);
   if (!supervisor) check_alignment(lin, size);
-  const AccessContext context = supervisor ? AccessContext::Supervisor : data_context_;
+  const AccessContext context = supervisor ? AccessContext::Supervisor : engine.data_context;
   if (!tlb.write(context, lin, in, size, linear_wrap(supervisor))) raise_page_fault(tlb.fault());
   if (slow_memory_ && !supervisor) check_data_breakpoints(*this, lin, size, Access::Write);
 }
@@ -92,7 +92,7 @@ void Cpu::store_slow(SegReg seg, u64 lin, const void* in, unsigned size, bool su
 void Cpu::probe_slow(SegReg seg, u64 lin, unsigned size, Access access, bool supervisor) {
   check_canonical(seg, lin, size, supervisor);
   if (!supervisor) check_alignment(lin, size);
-  const AccessContext context = supervisor ? AccessContext::Supervisor : data_context_;
+  const AccessContext context = supervisor ? AccessContext::Supervisor : engine.data_context;
   if (access == Access::Write) {
     if (!tlb.prepare_write(context, lin, size, linear_wrap(supervisor))) raise_page_fault(tlb.fault());
     return;
@@ -111,30 +111,30 @@ void Cpu::probe_read(SegReg seg, u64 offset, unsigned size) {
 
 void Cpu::load_bytes(SegReg seg, u64 offset, void* out, unsigned size) {
   const u64 lin = linear(seg, offset, size, Access::Read);
-  if (const u8* p = tlb.find_read(access_context_, lin, size)) std::memcpy(out, p, size);
+  if (const u8* p = tlb.find_read(engine.access_context, lin, size)) std::memcpy(out, p, size);
   else load_slow(seg, lin, out, size, false);
 }
 
 void Cpu::store_bytes(SegReg seg, u64 offset, const void* in, unsigned size) {
   const u64 lin = linear(seg, offset, size, Access::Write);
-  if (u8* p = tlb.find_write(access_context_, lin, size)) std::memcpy(p, in, size);
+  if (u8* p = tlb.find_write(engine.access_context, lin, size)) std::memcpy(p, in, size);
   else store_slow(seg, lin, in, size, false);
 }
 
 void Cpu::load_linear_bytes(u64 lin, void* out, unsigned size, bool supervisor) {
-  const AccessContext context = supervisor ? AccessContext::Supervisor : access_context_;
+  const AccessContext context = supervisor ? AccessContext::Supervisor : engine.access_context;
   if (const u8* p = tlb.find_read(context, lin, size)) std::memcpy(out, p, size);
   else load_slow(DS, lin, out, size, supervisor);
 }
 
 void Cpu::store_linear_bytes(u64 lin, const void* in, unsigned size, bool supervisor) {
-  const AccessContext context = supervisor ? AccessContext::Supervisor : access_context_;
+  const AccessContext context = supervisor ? AccessContext::Supervisor : engine.access_context;
   if (u8* p = tlb.find_write(context, lin, size)) std::memcpy(p, in, size);
   else store_slow(DS, lin, in, size, supervisor);
 }
 
 void Cpu::probe_linear(u64 lin, unsigned size, Access access, bool supervisor) {
-  const AccessContext context = supervisor ? AccessContext::Supervisor : access_context_;
+  const AccessContext context = supervisor ? AccessContext::Supervisor : engine.access_context;
   if (access == Access::Write && tlb.find_write(context, lin, size) != nullptr) return;
   if (access == Access::Read && tlb.find_read(context, lin, size) != nullptr) return;
   probe_slow(DS, lin, size, access, supervisor);
@@ -143,12 +143,12 @@ void Cpu::probe_linear(u64 lin, unsigned size, Access access, bool supervisor) {
 u8* Cpu::page_pointer(u64 lin, Access access) {
   if (slow_memory_) return nullptr;
   if (access == Access::Write) {
-    if (u8* p = tlb.find_write(access_context_, lin, 1)) return p;
-  } else if (const u8* p = tlb.find_read(access_context_, lin, 1)) {
+    if (u8* p = tlb.find_write(engine.access_context, lin, 1)) return p;
+  } else if (const u8* p = tlb.find_read(engine.access_context, lin, 1)) {
     return const_cast<u8*>(p);
   }
   check_canonical(DS, lin, 1, false);
-  const Translation t = tlb.fill(data_context_, lin, access);
+  const Translation t = tlb.fill(engine.data_context, lin, access);
   if (t.fault) raise_page_fault(tlb.fault());
   return t.host;
 }

@@ -23,6 +23,8 @@ class CpuPlatform {
   virtual u8 acknowledge_interrupt() = 0;
   /// Guest nanoseconds now: the TSC (before IA32_TSC_ADJUST) at 1 GHz.
   virtual u64 now() = 0;
+  /// True when now() goes up by one with each instruction that the processor retires while an engine runs it.
+  virtual bool time_is_count() const { return false; }
   /// The TSC was written or adjusted: deadlines in TSC ticks move.
   virtual void tsc_adjusted(u64 adjust) = 0;
   /// FERR#: an unmasked x87 exception waits with CR0.NE = 0 (IRQ 13).

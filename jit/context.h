@@ -27,12 +27,24 @@ constexpr const char* kSlotNames[] = {"budget", "tlb", "jump_cache", "flags", "e
                                       "vectors", "mode", "temp0", "temp1", "temp2", "temp3", "detour"};
 static_assert(std::size(kSlotNames) == kDetour + 1);
 
+/// Words that are seldom used: what emitted code needs to change the privilege level by itself.
+enum FarSlot : unsigned {
+  kUserTlb, kSupervisorTlb, kSupervisorAcTlb,  ///< TlbTable* of data accesses, by AccessContext
+  kUserJumps, kSupervisorJumps,                ///< JumpCache*
+  kEventsWait,  ///< not 0: an interrupt or something like it may be waiting for IF
+  kTimeIsCount, ///< not 0: the TSC is kTimeBase less the budget, and everybody may read it
+  kTimeBase,
+};
+constexpr const char* kFarNames[] = {"user_tlb", "supervisor_tlb", "supervisor_ac_tlb", "user_jumps", "supervisor_jumps",
+                                     "events_wait", "time_is_count", "time_base"};
+static_assert(kTimeBase < EngineSlots::kFar && std::size(kFarNames) == kTimeBase + 1);
+
 /// Why emitted code came back.
 enum class Exit : u32 {
   Budget,  ///< at a block's entry: not enough budget for the whole block. kExit: the block
   Link,    ///< at a jump whose target isn't linked yet. kExit: the link
   Bail,    ///< before an instruction that the interpreter must execute. kExit: the site
-  Done,    ///< after an instruction that asked for attention; the state is complete
+  Done,    ///< after an instruction that asked for attention, or whose target has no code; the state is complete
 };
 
 /// The image of arithmetic flags and back. The order of bits in AH is RFLAGS' low byte.

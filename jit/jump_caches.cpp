@@ -46,6 +46,8 @@ JumpCache& JumpCaches::select(const TlbTable* table, u32 mode_key) {
     views_.push_back(std::make_unique<View>());
     oldest = views_.back().get();
     oldest->cache.used_pages = low_mask(1u << JumpCache::kPageBits);
+  } else {
+    given_up_++;
   }
   empty(oldest->cache);
   oldest->table = table;

@@ -21,6 +21,8 @@ class JumpCaches final : public TranslationCache {
   /// Forgets a block's entries.
   void forget(u64 rip);
   void clear();
+  /// How many caches were given up for other views.
+  u64 given_up() const { return given_up_; }
 
   // TranslationCache
   void drop_page(u64 linear) override;
@@ -47,7 +49,7 @@ class JumpCaches final : public TranslationCache {
   TranslationTracker& tracker_;
   std::vector<std::unique_ptr<View>> views_;
   View* recent_[kRecent] = {};  ///< by a hash of table and mode
-  u64 uses_ = 0;
+  u64 uses_ = 0, given_up_ = 0;
 };
 
 }  // namespace callgate::jit

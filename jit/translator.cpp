@@ -49,6 +49,17 @@ struct Translator::Impl final : CodeListener {
   bool fault_found = false;  ///< the exit that follows is a page fault: the TLB knows which
   bool code_changed = false;  ///< a block was invalidated since emitted code was entered
   u64 flush_at = 0;
+  u64 time_before_count = 0;  ///< the platform's time less the count of retired instructions, in this run()
+  /// What the views in the far slots were made from.
+  struct Views {
+    const Cpu* cpu = nullptr;
+    const TlbTable *user = nullptr, *supervisor = nullptr;
+    u32 user_generation = 0, supervisor_generation = 0;
+    u32 mode_key = 0;
+    u64 given_up = 0;  ///< how many jump caches were
+    bool operator==(const Views&) const = default;
+  };
+  Views current_views;
   CodeHandler code_handler;  ///< may be none
   u64 (*host_clock)() = nullptr;  ///< for TranslatorStats::translation_ns
 
@@ -68,6 +79,7 @@ struct Translator::Impl final : CodeListener {
   x64::Emitted emit(const x64::EmitContext& context);
   void run(Cpu& c, const u64& until, const bool& stop);
   void enter_view(Cpu& c);
+  void set_time_base(Cpu& c);
   void enter(Cpu& c, u32 number, const u64& until, u32 mode_key, const ir::Mode& mode);
 
   // Called from emitted code.
@@ -75,6 +87,7 @@ struct Translator::Impl final : CodeListener {
   static u8* write(EngineSlots* slots, u64 linear, u64 site) noexcept;
   static u8* resolve(EngineSlots* slots, u64 target, u64 site) noexcept;
   static u64 execute(EngineSlots* slots, u64 site) noexcept;
+  static u8* transfer(EngineSlots* slots, u64 target) noexcept;
   u8* access(Cpu& c, u64 linear, u64 site, AccessKind kind);
   u8* detour(Cpu& c, const Site& site);
   u64 execute(Cpu& c, const Site& site);
@@ -239,6 +252,7 @@ u32 Translator::Impl::translate(Cpu& c, const BlockKey& key, const ir::Mode& mod
 }
 
 void Translator::Impl::run(Cpu& c, const u64& until, const bool& stop) {
+  time_before_count = c.platform.now() - c.s.retired;
   while (c.s.retired < until && !stop) {
     if (c.event_ready()) c.service_events();
     if (c.s.activity != Activity::Running) return;
@@ -291,10 +305,36 @@ void Translator::Impl::run(Cpu& c, const u64& until, const bool& stop) {
   }
 }
 
-// The TLB and the jump cache of memory as the processor sees it now.
+// The TLB and the jump cache of memory as the processor sees it now, and those of the other privilege level. Whatever
+// changes one of them (but for emitted code itself) asks for attention, and so comes here before emitted code goes on.
 void Translator::Impl::enter_view(Cpu& c) {
-  c.engine.slot[kTlbView] = to_slot(c.tlb.table(c.access_context()));
-  c.engine.slot[kJumpCache] = to_slot(&jumps.select(c.tlb.table(c.data_context()), static_cast<u32>(c.engine.slot[kModeKey])));
+  auto& slot = c.engine.slot;
+  auto& far = c.engine.far;
+  using enum AccessContext;
+  const TlbTable* user = c.tlb.table(User);
+  const TlbTable* supervisor = c.tlb.table(Supervisor);
+  const u32 mode_key = static_cast<u32>(slot[kModeKey]);
+  const Views views{&c, user, supervisor, user->generation, supervisor->generation, mode_key, jumps.given_up()};
+  if (!(views == current_views)) {
+    far[kUserTlb] = to_slot(user);
+    far[kSupervisorTlb] = to_slot(supervisor);
+    far[kUserJumps] = to_slot(&jumps.select(user, mode_key));
+    // AC makes no difference to where code is.
+    far[kSupervisorJumps] = to_slot(&jumps.select(supervisor, mode_key));
+    current_views = views;
+    current_views.given_up = jumps.given_up();
+  }
+  far[kSupervisorAcTlb] = to_slot(c.tlb.table(SupervisorAc));
+  far[kEventsWait] = c.event_waits();
+  far[kTimeIsCount] = c.platform.time_is_count() && !(c.s.cr4 & kCr4Tsd);
+  slot[kTlbView] = to_slot(c.tlb.table(c.access_context()));
+  slot[kJumpCache] = far[c.data_context() == User ? kUserJumps : kSupervisorJumps];
+  set_time_base(c);
+}
+
+// The TSC is this less the budget: one tick goes with each instruction.
+void Translator::Impl::set_time_base(Cpu& c) {
+  c.engine.far[kTimeBase] = time_before_count + c.s.msr.tsc_adjust + c.engine.slot[kEnd];
 }
 
 void Translator::Impl::enter(Cpu& c, u32 number, const u64& until, u32 mode_key, const ir::Mode& mode) {
@@ -304,6 +344,7 @@ void Translator::Impl::enter(Cpu& c, u32 number, const u64& until, u32 mode_key,
   for (;;) {
     slot[kEnd] = until;
     slot[kBudget] = until - c.s.retired;
+    set_time_base(c);
     code_changed = false;
     stats.entries++;
     inside = true;
@@ -436,6 +477,16 @@ u8* Translator::Impl::resolve(EngineSlots* slots, u64 target, u64) noexcept {
   return static_cast<u8*>(const_cast<void*>(self.code_at(*from_slot<Cpu>(slots, kCpu), target)));
 }
 
+// The state is that behind the block, but for what Exit::Done leaves to enter().
+u8* Translator::Impl::transfer(EngineSlots* slots, u64 target) noexcept {
+  Impl& self = *from_slot<Impl>(slots, kTranslator);
+  Cpu& c = *from_slot<Cpu>(slots, kCpu);
+  self.stats.slow_resolves++;
+  c.s.rip = c.next_rip() = target;
+  c.s.retired = slots->slot[kEnd] - slots->slot[kBudget];
+  return static_cast<u8*>(const_cast<void*>(self.code_at(c, target)));
+}
+
 u64 Translator::Impl::execute(EngineSlots* slots, u64 number) noexcept {
   Impl& self = *from_slot<Impl>(slots, kTranslator);
   return self.execute(*from_slot<Cpu>(slots, kCpu), self.sites[number]);
@@ -509,7 +560,7 @@ Result<std::unique_ptr<Translator>> Translator::create(PhysicalMap& memory, Inte
   if (auto opened = impl->arena.open(options.code_bytes != 0 ? options.code_bytes : CodeArena::kDefaultSize); !opened)
     return tl::make_unexpected(opened.error());
   impl->host = options.host != nullptr ? *options.host : x64::probe_host();
-  impl->thunks = x64::emit_thunks(impl->arena, {Impl::read, Impl::write, Impl::resolve, Impl::execute});
+  impl->thunks = x64::emit_thunks(impl->arena, {Impl::read, Impl::write, Impl::resolve, Impl::execute, Impl::transfer});
   if (options.promote_after != 0) impl->blocks.promote_after = options.promote_after;
   impl->arena_keep = impl->arena.used();
   impl->flush_at = options.flush_every;

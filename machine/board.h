@@ -81,6 +81,7 @@ class Processor final : public CpuPlatform, public CpuSignals {
   bool interrupt_pending() override { return apic.pending(); }
   u8 acknowledge_interrupt() override;
   u64 now() override;
+  bool time_is_count() const override { return true; }
   void tsc_adjusted(u64 adjust) override { apic.set_tsc_offset(adjust); }
   void set_ferr(bool level) override;
   void shutdown() override;

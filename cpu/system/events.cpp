@@ -84,6 +84,10 @@ void service(Cpu& c, Due due) {
 
 bool Cpu::event_ready() { return next_due(*this) != Due::Nothing; }
 
+bool Cpu::event_waits() {
+  return s.init_pending || s.pending_db != 0 || s.nmi_pending || platform.interrupt_pending();
+}
+
 bool Cpu::service_events() {
   // A start-up IPI is for a processor that waits for one; any other ignores it.
   if (s.activity != Activity::WaitForSipi && !s.init_pending) s.sipi_pending = false;

@@ -104,6 +104,7 @@ void require_canonical(u32 index, u64 value) {
 
 void set_tsc_adjust(Cpu& c, u64 adjust) {
   c.s.msr.tsc_adjust = adjust;
+  c.request_attention();  // an engine may have worked out what the TSC will be
   c.platform.tsc_adjusted(adjust);
 }
 

@@ -3,6 +3,7 @@
 #include "cpu/model.h"
 #include "cpu/system/debug.h"
 #include "cpu/system/segments.h"
+#include "cpu/system/syscall.h"
 #include "cpu/system/transfer_helpers.h"
 
 namespace callgate::helpers {
@@ -15,13 +16,11 @@ static_assert(kIntelVendor,
 enum class Code : u8 { Bits32, Bits64 };
 
 /// A flat segment as these instructions make it, without looking at a descriptor table.
-Segment flat_segment(u16 selector, u32 type, unsigned dpl, u32 size) {
-  return {0, 0xFFFFFFFF, type | 1u << 4 | dpl << 5 | kRightsPresent | kRightsG | size, selector};
-}
+Segment flat_segment(u16 selector, u32 rights) { return {0, 0xFFFFFFFF, rights, selector}; }
 
 void set_flat(Cpu& c, u16 cs, u16 ss, unsigned dpl, Code code) {
-  c.s.seg[CS] = flat_segment(cs, 11, dpl, code == Code::Bits64 ? kRightsL : kRightsDb);
-  c.s.seg[SS] = flat_segment(ss, 3, dpl, kRightsDb);
+  c.s.seg[CS] = flat_segment(cs, flat_code_rights(dpl, code == Code::Bits64 ? kRightsL : kRightsDb));
+  c.s.seg[SS] = flat_segment(ss, flat_stack_rights(dpl));
   c.s.cpl = static_cast<u8>(dpl);
 }
 
@@ -63,8 +62,7 @@ void sysret(Cpu& c, const Insn& i) {
   set_flat(c, static_cast<u16>((to64 ? selector + 16 : selector) | 3), static_cast<u16>((selector + 8) | 3), 3,
            to64 ? Code::Bits64 : Code::Bits32);
   c.next_rip() = rip;
-  // RF and VM can't be set by SYSRET.
-  c.s.flags.set_value(static_cast<u32>(c.s.gpr[R11]) & 0x3C7FD7);
+  c.s.flags.set_value(static_cast<u32>(c.s.gpr[R11]) & kSysretFlags);
   // As for SYSCALL: the step that was due after the program's SYSCALL is taken when it has returned.
   c.suppress_single_step = true;
   if (c.s.flags.test(kTF)) c.pend_debug_trap(kDr6Bs);

@@ -157,7 +157,10 @@ void Emitter::emit_insn(const ir::BlockInsn& insn) {
   } else if (insn.count == 0 || (overwrites && after != 0)) save_flags();
   else if (destroys_flags(insn) && recipe_.kind == FlagRecipe::None) save_flags();
   const u32 definitions = flag_definitions_;
-  if (insn.count == 0) return emit_handler(insn);
+  if (insn.count == 0) {
+    if (const SystemForm form = system_form(block_.mode, insn.insn); form != SystemForm::None) return emit_system(insn, form);
+    return emit_handler(insn);
+  }
   for (op_index_ = insn.first; op_index_ < insn.first + insn.count; op_index_++) {
     const ir::Op& op = block_->ops[op_index_];
     if (op_index_ >= skip_to_) {
@@ -217,7 +220,7 @@ u32 Emitter::add_site(const ir::BlockInsn& b, unsigned size) {
   return static_cast<u32>(context_.sites.size() - 1);
 }
 
-void Emitter::emit_handler(const ir::BlockInsn& b) {
+u32 Emitter::add_handler_site(const ir::BlockInsn& b) {
   const u32 number = add_site(b, 0);
   Site& site = context_.sites[number];
   context_.insns.push_back(b.insn);
@@ -225,8 +228,16 @@ void Emitter::emit_handler(const ir::BlockInsn& b) {
   // By its row; those that may do anything count as reading and writing all (build_block.cpp).
   site.flags_in = b.flags_read != 0 || b.flags_written != 0;
   site.flags_out = site.flags_in;
-  a_.mov(x86::ecx, number);
+  return number;
+}
+
+void Emitter::emit_handler(const ir::BlockInsn& b) {
+  a_.mov(x86::ecx, add_handler_site(b));
   a_.call(reinterpret_cast<u64>(context_.thunks.execute));
+  after_handler();
+}
+
+void Emitter::after_handler() {
   flags_in_host_ = flags_dirty_ = false;
   recipe_ = {};
   vectors_ready_ = x87_ready_ = false;

@@ -18,6 +18,7 @@
 #include "jit/x64/entry_state.h"
 #include "jit/x64/host.h"
 #include "jit/x64/registers.h"
+#include "jit/x64/system_form.h"
 #include "jit/x64/thunks.h"
 #include "jit/x64/vector_form.h"
 #include "jit/x64/x87_form.h"
@@ -123,6 +124,9 @@ class Emitter final : private asmjit::ErrorHandler {
   void emit_insn(const ir::BlockInsn& insn);
   void emit_op(const ir::Op& op, ir::ValueId id);
   void emit_handler(const ir::BlockInsn& insn);
+  u32 add_handler_site(const ir::BlockInsn& insn);
+  /// Nothing that the emitter knew of flags and units holds any longer.
+  void after_handler();
   void emit_cold_stubs();
   void save_by(const FlagRecipe& recipe);
   u32 add_site(const ir::BlockInsn& insn, unsigned size);
@@ -248,6 +252,16 @@ class Emitter final : private asmjit::ErrorHandler {
   void store_last_x87(const LastX87& last);
   /// CpuState names the last x87 instruction.
   void settle_x87();
+
+  // --- lower_system.cpp
+  void emit_system(const ir::BlockInsn& insn, SystemForm form);
+  void emit_syscall(u64 return_rip, const asmjit::Label& slow);
+  void emit_sysret(const asmjit::Label& slow);
+  void emit_read_time(const ir::BlockInsn& insn, bool processor_too, const asmjit::Label& slow);
+  void require_ring0(const asmjit::Label& slow);
+  void load_flat_segments(unsigned dpl);
+  void write_flags_from_eax();
+  void enter_context(AccessContext context);
 
   // --- lower_data.cpp
   void lower_write_gpr(const ir::Op& op);

@@ -45,8 +45,14 @@ inline Mem home(unsigned guest, unsigned size = 8, unsigned byte = 0) {
   return x86::ptr(kState, static_cast<i32>(guest * 8 + byte), size);
 }
 inline Mem slot(Slot s, unsigned size = 8, unsigned byte = 0) {
-  return x86::ptr(kState, static_cast<i32>(s) * 8 - static_cast<i32>(sizeof(EngineSlots)) + static_cast<i32>(byte), size);
+  constexpr i32 kSlots = static_cast<i32>(offsetof(EngineSlots, slot)) - static_cast<i32>(sizeof(EngineSlots));
+  return x86::ptr(kState, kSlots + static_cast<i32>(s) * 8 + static_cast<i32>(byte), size);
 }
+/// Of EngineSlots, at a byte offset.
+inline Mem engine_field(std::size_t offset, unsigned size = 8) {
+  return x86::ptr(kState, static_cast<i32>(offset) - static_cast<i32>(sizeof(EngineSlots)), size);
+}
+inline Mem far_slot(FarSlot s, unsigned size = 8) { return engine_field(offsetof(EngineSlots, far) + s * 8, size); }
 /// A field of CpuState at a byte offset.
 inline Mem field(std::size_t offset, unsigned size = 8) {
   return x86::ptr(kState, static_cast<i32>(offset) - static_cast<i32>(offsetof(CpuState, gpr)), size);

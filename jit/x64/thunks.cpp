@@ -181,6 +181,35 @@ Thunks emit_thunks(CodeArena& arena, const Callbacks& callbacks) {
   t.slow_write = slow(reinterpret_cast<const void*>(callbacks.write));
   t.slow_resolve = slow(reinterpret_cast<const void*>(callbacks.resolve));
 
+  // Everything of the block is done; what is not here is looked for with the state as it will be there.
+  t.transfer = e.here();
+  asmjit::Label unknown_target = a.newLabel();
+  static_assert(sizeof(JumpCache::Entry) == 16 && JumpCache::kOffsetShift == 3);
+  a.lea(x86::ecx, x86::ptr(x86::rax, x86::rax));
+  a.and_(x86::ecx, (JumpCache::kEntries - 1) << 4);
+  a.add(x86::rcx, slot(kJumpCache));
+  a.cmp(x86::ptr(x86::rcx, offsetof(JumpCache::Entry, rip), 8), x86::rax);
+  a.jne(unknown_target);
+  a.jmp(x86::ptr(x86::rcx, offsetof(JumpCache::Entry, code), 8));
+  a.bind(unknown_target);
+  a.mov(slot(kTemp0), x86::rax);
+  e.store_pinned();
+  if_vectors(store_vectors);
+  if_x87([&] { store_x87_to_state(0); });
+  a.lea(x86::rdi, x86::ptr(kState, -static_cast<i32>(sizeof(EngineSlots))));
+  a.mov(x86::rsi, slot(kTemp0));
+  a.mov(x86::rax, reinterpret_cast<u64>(callbacks.transfer));
+  a.call(x86::rax);
+  asmjit::Label nowhere = a.newLabel();
+  a.test(x86::rax, x86::rax);
+  a.jz(nowhere);
+  a.mov(kTlb, slot(kTlbView));
+  e.load_pinned();
+  a.jmp(x86::rax);
+  a.bind(nowhere);
+  a.mov(x86::eax, static_cast<u32>(Exit::Done));
+  a.jmp(leave);
+
   t.execute = e.here();
   {
     e.store_pinned();

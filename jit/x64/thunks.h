@@ -19,6 +19,9 @@ struct Callbacks {
   /// Executes the site's instruction by its handler, or delivers the fault that it raises. What comes next: kGoOn (the
   /// instruction behind it), kLeave (Exit::Done), or the address of a block's code.
   u64 (*execute)(EngineSlots* slots, u64 site) noexcept;
+  /// A block has ended with a jump to the guest's address `target`, of which the jump cache doesn't know: the code there, or
+  /// nullptr: Exit::Done.
+  u8* (*transfer)(EngineSlots* slots, u64 target) noexcept;
 };
 
 constexpr u64 kGoOn = 0, kLeave = 1;
@@ -35,6 +38,7 @@ struct Thunks {
   const u8* load_vectors = nullptr;  ///< called; the guest's vector registers and MXCSR become the host's
   const u8* load_x87 = nullptr;      ///< called; the guest's x87 becomes the host's. Changes rax, rcx, rdx
   const u8* execute = nullptr;      ///< called; ecx: site
+  const u8* transfer = nullptr;     ///< rax: the guest's address to go on at, when everything else is done
 };
 
 /// A routine's name and place.

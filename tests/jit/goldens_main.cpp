@@ -84,9 +84,12 @@ class HostText {
     static constexpr const char* kGpr[16] = {"rax", "rcx", "rdx", "rbx", "rsp", "rbp", "rsi", "rdi",
                                              "r8",  "r9",  "r10", "r11", "r12", "r13", "r14", "r15"};
     const auto within = [&](const char* name, i64 at) { return at == 0 ? std::string(name) : fmt::format("{} + {}", name, at); };
-    const i64 slots = static_cast<i64>(sizeof(EngineSlots));
-    if (const i64 at = offset + slots; offset < 0 && at >= 0 && at / 8 < static_cast<i64>(std::size(kSlotNames)))
-      return within(kSlotNames[at / 8], at % 8);
+    const i64 engine = offset + static_cast<i64>(sizeof(EngineSlots));
+    const i64 slot = engine - static_cast<i64>(offsetof(EngineSlots, slot)), far = engine - static_cast<i64>(offsetof(EngineSlots, far));
+    if (offset < 0 && slot >= 0 && slot / 8 < static_cast<i64>(std::size(kSlotNames))) return within(kSlotNames[slot / 8], slot % 8);
+    if (offset < 0 && far >= 0 && far / 8 < static_cast<i64>(std::size(kFarNames))) return within(kFarNames[far / 8], far % 8);
+    if (engine == static_cast<i64>(offsetof(EngineSlots, data_context))) return "contexts";
+    if (engine >= 0 && engine < 8 * i64{kSegCount}) return within("fast bases", engine);
     if (offset >= 0 && offset < 16 * 8) return "state." + within(kGpr[offset / 8], offset % 8);
     const i64 vec = offset - static_cast<i64>(offsetof(CpuState, vec)), each = sizeof(VectorRegister);
     if (vec >= 0 && vec < 16 * each) return "state." + within(fmt::format("ymm{}", vec / each).c_str(), vec % each);
