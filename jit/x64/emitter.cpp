@@ -158,7 +158,7 @@ void Emitter::emit_insn(const ir::BlockInsn& insn) {
   else if (destroys_flags(insn) && recipe_.kind == FlagRecipe::None) save_flags();
   const u32 definitions = flag_definitions_;
   if (insn.count == 0) {
-    if (const SystemForm form = system_form(block_.mode, insn.insn); form != SystemForm::None) return emit_system(insn, form);
+    if (const SystemForm form = system_form(block_->mode, insn.insn); form != SystemForm::None) return emit_system(insn, form);
     return emit_handler(insn);
   }
   for (op_index_ = insn.first; op_index_ < insn.first + insn.count; op_index_++) {

@@ -132,7 +132,7 @@ void Emitter::emit_read_time(const ir::BlockInsn& b, bool processor_too, const a
   a_.je(slow);
   a_.mov(x86::rax, far_slot(kTimeBase));
   a_.sub(x86::rax, slot(kBudget));
-  a_.sub(x86::rax, static_cast<u32>(block_.insns.size()) - insn_index_);
+  a_.sub(x86::rax, static_cast<u32>(block_->insns.size()) - insn_index_);
   a_.mov(gp(kHostOf[RAX], 4), x86::eax);
   a_.shr(x86::rax, 32);
   a_.mov(gp(kHostOf[RDX], 4), x86::eax);
@@ -147,7 +147,7 @@ void Emitter::emit_system(const ir::BlockInsn& b, SystemForm form) {
   const asmjit::Label slow = handler.entry;
   switch (form) {
     case SystemForm::None: break;
-    case SystemForm::Syscall: emit_syscall((b.rip + b.insn.length) & block_.mode.rip_mask(), slow); break;
+    case SystemForm::Syscall: emit_syscall((b.rip + b.insn.length) & block_->mode.rip_mask(), slow); break;
     case SystemForm::Sysret: emit_sysret(slow); break;
     case SystemForm::Swapgs:
       require_ring0(slow);
