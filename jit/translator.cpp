@@ -17,6 +17,9 @@
 
 namespace callgate::jit {
 
+/// More than any block's code takes.
+constexpr std::size_t kRoomForBlock = 256 << 10;
+
 struct Translator::Impl final : CodeListener {
   Impl(PhysicalMap& map, Interpreter& interp, const TranslatorOptions& opts)
       : memory(map), interpreter(interp), options(opts), blocks(arena), jumps(map.tracker()) {
@@ -197,7 +200,6 @@ x64::Emitted Translator::Impl::emit(const x64::EmitContext& context) {
 }
 
 u32 Translator::Impl::translate(Cpu& c, const BlockKey& key, const ir::Mode& mode, const u8* page) {
-  constexpr std::size_t kRoomForBlock = 256 << 10;
   if (arena.room() < kRoomForBlock) flush();
   const unsigned offset = static_cast<unsigned>(code_linear(c, key.rip) & kPageMask);
   memory.mark_code(key.frame);
@@ -556,6 +558,10 @@ Result<std::unique_ptr<Translator>> Translator::create(PhysicalMap& memory, Inte
                                                        const TranslatorOptions& options) {
   if (!translator_supported())
     return fail(ErrorKind::BadArgument, "there is no translator for this host's processor yet: use --engine interp");
+  constexpr std::size_t kLeast = kRoomForBlock + (32 << 10);  // a block and the routines that all share
+  if (options.code_bytes != 0 && options.code_bytes < kLeast)
+    return fail(ErrorKind::BadArgument, fmt::format("a code cache of {} bytes is too small: the least is code-bytes={}K",
+                                                    options.code_bytes, kLeast >> 10));
   auto impl = std::make_unique<Impl>(memory, interpreter, options);
   if (auto opened = impl->arena.open(options.code_bytes != 0 ? options.code_bytes : CodeArena::kDefaultSize); !opened)
     return tl::make_unexpected(opened.error());
@@ -563,6 +569,7 @@ Result<std::unique_ptr<Translator>> Translator::create(PhysicalMap& memory, Inte
   impl->thunks = x64::emit_thunks(impl->arena, {Impl::read, Impl::write, Impl::resolve, Impl::execute, Impl::transfer});
   if (options.promote_after != 0) impl->blocks.promote_after = options.promote_after;
   impl->arena_keep = impl->arena.used();
+  VERIFY(impl->arena.room() >= kRoomForBlock, "the shared routines take more room than was reckoned");
   impl->flush_at = options.flush_every;
   return std::unique_ptr<Translator>(new Translator(std::move(impl)));
 }

@@ -24,7 +24,7 @@ namespace callgate::jit {
 
 /// For tests: ways to run that a guest must not notice.
 struct TranslatorOptions {
-  std::size_t code_bytes = 0;  ///< size of the code arena; 0: the usual one
+  std::size_t code_bytes = 0;  ///< size of the code arena, 288 KiB or more; 0: the usual one
   bool chaining = true;        ///< blocks jump to each other directly
   bool passes = true;          ///< unneeded flags are not computed
   unsigned most_insns = 0;     ///< instructions in a block; 0: the usual number
