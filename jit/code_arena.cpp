@@ -2,6 +2,9 @@
 
 #include <sys/mman.h>
 
+#include <sys/mman.h>
+
+#include <algorithm>
 #include <cstring>
 
 #include "base/verify.h"
@@ -32,11 +35,32 @@ Result<> CodeArena::open(std::size_t size) {
   return {};
 }
 
+// The host's pages one by one cost a fault each, twice: here some hundred come at once. Where the host can't, they come as
+// they are touched.
+void CodeArena::populate(std::size_t end) {
+  constexpr std::size_t kStep = std::size_t{1} << 20;
+  const std::size_t size = std::min(kStep, size_ - populated_);
+  if (end <= populated_ || size == 0) return;
+#ifdef MADV_POPULATE_WRITE
+  madvise(writable_ + populated_, size, MADV_POPULATE_WRITE);
+  madvise(executable_ + populated_, size, MADV_POPULATE_READ);
+#endif
+  populated_ += size;
+}
+
 void CodeArena::append(const void* code, std::size_t size) {
   VERIFY(size <= room(), "emitted code does not fit in the arena");
+  populate(used_ + size);
   std::memcpy(writable_ + used_, code, size);
   used_ += (size + 15) & ~std::size_t{15};
-  if (used_ > size_) used_ = size_;
+  if (used_ > size_ - at_back_) used_ = size_ - at_back_;
+}
+
+const u8* CodeArena::append_at_back(const void* code, std::size_t size) {
+  VERIFY(size + 15 <= room(), "emitted code does not fit in the arena");
+  at_back_ = (at_back_ + size + 15) & ~std::size_t{15};
+  std::memcpy(writable_ + size_ - at_back_, code, size);
+  return executable_ + size_ - at_back_;
 }
 
 void CodeArena::patch(u8* at, i32 value) {

@@ -1,5 +1,5 @@
 // The memory of emitted code: one arena, mapped twice, so that no page is ever writable and executable at once. Filled from
-// the front; when it is full everything is forgotten together. Knows no instructions.
+// the front, and with routines that code calls from the back; when it is full everything is forgotten together. Knows no instructions.
 #pragma once
 
 #include "base/result.h"
@@ -21,13 +21,19 @@ class CodeArena {
 
   /// Where the next code will be executed.
   u8* next() const { return executable_ + used_; }
-  std::size_t room() const { return size_ - used_; }
+  std::size_t room() const { return size_ - used_ - at_back_; }
   std::size_t used() const { return used_; }
   std::size_t size() const { return size_; }
   /// Keeps `size` bytes at next().
   void append(const void* code, std::size_t size);
+  /// Keeps `size` bytes in front of what else is at the back, and gives their address. Nothing that is called before next()
+  /// is appended to moves by it.
+  const u8* append_at_back(const void* code, std::size_t size);
   /// Forgets all behind the first `keep` bytes.
-  void reset(std::size_t keep) { used_ = keep; }
+  void reset(std::size_t keep) {
+    used_ = keep;
+    at_back_ = 0;
+  }
   /// Overwrites a 32-bit word at the executable address `at`.
   void patch(u8* at, i32 value);
   bool contains(const void* p) const {
@@ -39,7 +45,9 @@ class CodeArena {
 
   u8* executable_ = nullptr;
   u8* writable_ = nullptr;
-  std::size_t size_ = 0, used_ = 0;
+  void populate(std::size_t end);
+
+  std::size_t size_ = 0, used_ = 0, at_back_ = 0, populated_ = 0;
 };
 
 }  // namespace callgate::jit

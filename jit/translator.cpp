@@ -36,10 +36,11 @@ struct Translator::Impl final : CodeListener {
   std::size_t arena_keep = 0;  ///< bytes of the thunks
   BlockCache blocks;
   JumpCaches jumps;
-  std::vector<Site> sites;
+  std::deque<Site> sites;
   std::deque<Insn> insns;  ///< what sites point to
   ir::Block block;         ///< reused
   x64::EntryStates states;
+  x64::Workshop workshop{arena};
   std::deque<u32> counters;  ///< of links
   std::function<u32*()> new_counter = [this] { return &counters.emplace_back(blocks.promote_after); };
   TranslatorStats stats;
@@ -137,6 +138,7 @@ void Translator::Impl::flush() {
   sites.clear();
   insns.clear();
   states.clear();
+  workshop.flags.clear();
   counters.clear();
   arena.reset(arena_keep);
   code_changed = true;
@@ -230,7 +232,7 @@ u32 Translator::Impl::translate(Cpu& c, const BlockKey& key, const ir::Mode& mod
     if (options.passes && !(key.mode & kModeUngrouped)) probe_groups(block);
     if (options.passes) flags_liveness(block);
     else all_flags_live(block);
-    const x64::EmitContext context{arena, thunks, host, sites, insns, counts, states, new_counter, blocks.next_number(),
+    const x64::EmitContext context{arena, thunks, host, sites, insns, counts, states, workshop, new_counter, blocks.next_number(),
                                    blocks.next_link(), options.chaining, key.entry};
     const x64::Emitted e = emit(context);
     VERIFY(e.entry != nullptr, "a block didn't fit in the arena");

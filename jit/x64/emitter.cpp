@@ -8,7 +8,8 @@
 namespace callgate::jit::x64 {
 
 Emitter::Emitter(const EmitContext& context, const ir::Block& block, const Loop* loop)
-    : context_(context), block_(&block), loop_(loop) {
+    : context_(context), block_(&block), loop_(loop), code_(context.workshop.code), a_(context.workshop.assembler) {
+  code_.reset(asmjit::ResetPolicy::kSoft);
   code_.init(asmjit::Environment::host(), reinterpret_cast<u64>(context.arena.next()));
   code_.setErrorHandler(this);
   code_.attach(&a_);
@@ -85,7 +86,8 @@ Emitted Emitter::emit() {
   out.size = code_.codeSize();
   if (out.size > context_.arena.room()) return {};
   VERIFY_BLOCK(code_.relocateToBase(reinterpret_cast<u64>(out.entry)) == asmjit::kErrorOk, "relocation failed");
-  std::vector<u8> bytes(code_.codeSize());
+  std::vector<u8>& bytes = context_.workshop.bytes;
+  bytes.resize(code_.codeSize());
   code_.copyFlattenedData(bytes.data(), bytes.size());
   context_.arena.append(bytes.data(), bytes.size());
   for (const PendingLink& link : links_) {
@@ -214,8 +216,11 @@ u32 Emitter::add_site(const ir::BlockInsn& b, unsigned size) {
   s.next_rip = (b.rip + b.insn.length) & block_->mode.rip_mask();
   s.rest = static_cast<u32>(block_->insns.size()) - insn_index_;
   s.size = static_cast<u8>(size);
-  s.counts = &context_.counts[b.insn.row];
-  s.counts->row = b.insn.row;
+  if (counts_of_insn_ == nullptr || counts_of_insn_->row != b.insn.row) {
+    counts_of_insn_ = &context_.counts[b.insn.row];
+    counts_of_insn_->row = b.insn.row;
+  }
+  s.counts = counts_of_insn_;
   context_.sites.push_back(s);
   return static_cast<u32>(context_.sites.size() - 1);
 }
@@ -254,13 +259,7 @@ asmjit::Label Emitter::bail_label() {
 
 // In a cold stub, where rax may hold an address: rcx and rdx are free.
 void Emitter::save_by(const FlagRecipe& recipe) {
-  if (recipe.kind == FlagRecipe::None) return;
-  follow(recipe, x86::rdx);
-  a_.mov(x86::rcx, x86::rax);
-  a_.lahf();
-  a_.seto(x86::al);
-  a_.mov(slot(kFlagsImage, 2), x86::ax);
-  a_.mov(x86::rax, x86::rcx);
+  if (recipe.kind != FlagRecipe::None) a_.call(reinterpret_cast<u64>(context_.workshop.flags.routine(recipe)));
 }
 
 void Emitter::emit_cold_stubs() {

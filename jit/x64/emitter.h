@@ -16,6 +16,7 @@
 #include "cpu/ir/ir.h"
 #include "jit/passes/loop_streams.h"
 #include "jit/x64/entry_state.h"
+#include "jit/x64/flag_thunks.h"
 #include "jit/x64/host.h"
 #include "jit/x64/registers.h"
 #include "jit/x64/system_form.h"
@@ -44,15 +45,25 @@ struct Emitted {
   std::vector<u32> starts;  ///< where the code of each instruction begins; then that of what is out of line
 };
 
+/// What the emitter works with, kept from block to block.
+struct Workshop {
+  explicit Workshop(CodeArena& arena) : flags(arena) {}
+  asmjit::CodeHolder code;
+  x86::Assembler assembler;
+  std::vector<u8> bytes;
+  FlagThunks flags;
+};
+
 /// What the emitter needs of the translator.
 struct EmitContext {
   CodeArena& arena;
   const Thunks& thunks;
   const Host& host;
-  std::vector<Site>& sites;  ///< appended to: a site's number is its index
+  std::deque<Site>& sites;  ///< appended to: a site's number is its index
   std::deque<Insn>& insns;   ///< appended to: what sites point to
   std::unordered_map<const Row*, RowCounts>& counts;
   EntryStates& states;
+  Workshop& workshop;
   const std::function<u32*()>& new_counter;  ///< where a link with a state counts its jumps down; called once for each
   u32 block_number = 0;
   u32 first_link = 0;   ///< the number of the block's first link
@@ -187,7 +198,7 @@ class Emitter final : private asmjit::ErrorHandler {
   bool writes_inputs_of(const FlagRecipe& recipe, const ir::BlockInsn& insn) const;
   bool read_when_gone(u32 flags) const;
   bool survives_to_plain_end(u32 flags) const;
-  void follow(const FlagRecipe& recipe, const Gp& helper);
+  void follow(const FlagRecipe& recipe);
   /// EFLAGS hold all of the guest's flags that are read after this instruction and not written by `op`.
   void need_others(const ir::Op& op);
   /// EFLAGS.CF is the guest's.
@@ -289,8 +300,9 @@ class Emitter final : private asmjit::ErrorHandler {
   const EmitContext& context_;
   const ir::Block* block_;  ///< the part that is being emitted: the block, or its rounds (loop)
   const Loop* loop_;
-  asmjit::CodeHolder code_;
-  x86::Assembler a_;
+  asmjit::CodeHolder& code_;
+  x86::Assembler& a_;
+  RowCounts* counts_of_insn_ = nullptr;
   std::vector<Loc> loc_;
   std::vector<u16> uses_;
   ir::ValueId in_scratch_[16];  ///< by host register: the value that is in it

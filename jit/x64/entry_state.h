@@ -24,6 +24,9 @@ struct FlagRecipe {
   u8 b = 0;  ///< guest register
   i64 imm = 0;
   bool operator==(const FlagRecipe&) const = default;
+  struct Hash {
+    std::size_t operator()(const FlagRecipe& recipe) const;
+  };
 };
 
 struct EntryState {

@@ -14,7 +14,7 @@ void Emitter::with_rax(Body body) {
 
 void Emitter::save_flags() {
   if (recipe_.kind != FlagRecipe::None) {
-    if (!flags_in_host_) follow(recipe_, Gp());
+    if (!flags_in_host_) follow(recipe_);
     flags_in_host_ = flags_dirty_ = true;
     recipe_ = {};
   }
@@ -30,7 +30,7 @@ void Emitter::save_flags() {
 void Emitter::restore_flags() {
   if (flags_in_host_) return;
   if (recipe_.kind != FlagRecipe::None) {
-    follow(recipe_, Gp());
+    follow(recipe_);
   } else {
     with_rax([&] {
       a_.movzx(x86::eax, slot(kFlagsImage, 2));
@@ -135,23 +135,12 @@ bool Emitter::writes_inputs_of(const FlagRecipe& f, const ir::BlockInsn& insn) c
   return false;
 }
 
-// EFLAGS by the recipe. `helper` is a register to work in; without one a scratch register is taken.
-void Emitter::follow(const FlagRecipe& f, const Gp& helper) {
-  const auto guest = [&](unsigned reg) {
-    return is_pinned(reg) ? asmjit::Operand(gp(kHostOf[reg], f.size)) : asmjit::Operand(home(reg, f.size));
-  };
-  const asmjit::Operand b = f.b_is_imm ? asmjit::Operand(asmjit::Imm(f.imm)) : guest(f.b);
-  asmjit::Operand a = guest(f.a);
-  if (f.kind == FlagRecipe::Undo || (a.isMem() && b.isMem())) {
-    const u32 locked = locked_;
-    const Gp t = helper.isValid() ? helper : scratch(8);
-    locked_ = locked;
-    a_.emit(x86::Inst::kIdMov, t, is_pinned(f.a) ? asmjit::Operand(gp(kHostOf[f.a], 8)) : asmjit::Operand(home(f.a)));
-    if (f.kind == FlagRecipe::Undo) a_.emit(f.undo, resize(t, f.size), b);
-    a = resize(t, f.size);
-  }
-  if (f.inst == x86::Inst::kIdTest && b.isMem() && !a.isMem()) a_.emit(f.inst, b, a);
-  else a_.emit(f.inst, a, b);
+// EFLAGS by the recipe.
+void Emitter::follow(const FlagRecipe& f) {
+  const u32 locked = locked_;
+  const Gp t = needs_helper(f) ? scratch(8) : Gp();
+  locked_ = locked;
+  follow_recipe(a_, f, t);
 }
 
 // Conditions by number: SDM 1, Appendix B; asmjit's have other numbers.

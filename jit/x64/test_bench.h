@@ -19,9 +19,10 @@ struct TestBench {
   /// must be in the TLB.
   Exit run(const ir::Block& block, Cpu& c) {
     arena.reset(keep);
+    workshop.flags.clear();
     sites.clear();
     insns.clear();
-    const EmitContext context{arena, thunks, host, sites, insns, counts, states, new_counter};
+    const EmitContext context{arena, thunks, host, sites, insns, counts, states, workshop, new_counter};
     Emitter emitter(context, block);
     const Emitted emitted = emitter.emit();
     c.engine.slot[kBudget] = 1000;
@@ -35,11 +36,12 @@ struct TestBench {
   CodeArena arena;
   Host host = probe_host();
   Thunks thunks;
-  std::vector<Site> sites;
+  std::deque<Site> sites;
   std::deque<Insn> insns;
   std::unordered_map<const Row*, RowCounts> counts;
   EntryStates states;
   u32 counter = 0;
+  x64::Workshop workshop{arena};
   std::function<u32*()> new_counter = [this] { return &counter; };
   std::size_t keep = 0;
 };
