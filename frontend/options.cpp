@@ -257,6 +257,11 @@ CommandLine parse_command_line(std::vector<std::string> arguments) {
       ->check(some_count)
       ->type_name("N")
       ->group("Testing and debugging");
+  run_command->add_option("--hash-at", run.hash_at, "Print the same at these counts")
+      ->delimiter(',')
+      ->check(some_count)
+      ->type_name("COUNT,...")
+      ->group("Testing and debugging");
   run_command->add_option("--until", until, "Stop after this many instructions")
       ->check(some_count)
       ->type_name("COUNT")
@@ -337,6 +342,7 @@ CommandLine parse_command_line(std::vector<std::string> arguments) {
   }
   // Their checks let only numbers through.
   if (!hash_every.empty()) parse_number(hash_every, run.hash_every);
+  std::sort(run.hash_at.begin(), run.hash_at.end());
   if (!until.empty()) parse_number(until, run.until);
   if (!compare_every.empty()) parse_number(compare_every, run.compare_every);
   run.boot.linux_entry = linux_entry == "pvh"     ? boot::LinuxEntry::Pvh

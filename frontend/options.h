@@ -26,6 +26,7 @@ struct RunOptions {
   std::string stats_file;
   bool perf_map = false;
   u64 hash_every = 0;
+  std::vector<u64> hash_at;  ///< counts, ascending
   u64 until = ~u64{0};
   std::string record;        ///< the recording to write; empty: none
   bool bundle = false;       ///< with the files that the guest is started from

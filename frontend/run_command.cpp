@@ -5,6 +5,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <chrono>
 #include <cstdio>
 #include <random>
@@ -59,6 +60,8 @@ class Session {
       const u64 count = machine_.count();
       u64 until = count + kBetweenLooks;
       if (options_.hash_every != 0) until = std::min(until, (count / options_.hash_every + 1) * options_.hash_every);
+      const auto next = std::upper_bound(options_.hash_at.begin(), options_.hash_at.end(), count);
+      if (next != options_.hash_at.end()) until = std::min(until, *next);
       until = std::min(until, options_.until);
       const RunLimits limits{.until_count = until, .stop_when_idle = wait_when_idle_};
       const Stop stop = lockstep_ != nullptr   ? lockstep_->run(limits)
@@ -68,6 +71,7 @@ class Session {
       tell_recording();
       const u64 now_at = machine_.count();
       if (options_.hash_every != 0 && now_at != count && now_at % options_.hash_every == 0) print_hash();
+      if (next != options_.hash_at.end() && now_at == *next) print_hash();
       if (stop.reason == StopReason::CountReached && now_at >= options_.until) return stop;
       if (stop.reason == StopReason::Idle) {
         if (stop.idle_ns == kNever && input_over_) return {StopReason::Halted};

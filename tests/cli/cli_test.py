@@ -98,6 +98,12 @@ class Outputs(unittest.TestCase):
         for line in run.stderr.splitlines():
             self.assertRegex(line, r"^hash \d+ [0-9a-f]{16}$")
 
+    def test_hash_at_prints_at_the_counts_of_a_list(self):
+        run = callgate("run", "--kernel", guests["spin"], "--hash-at", "2500,1,777,2000000000", "--hash-every", 1000, "--until", 3500)
+        self.assertEqual(list(hashes(run.stderr)), [1, 777, 1000, 2000, 2500, 3000, 3500])
+        every = callgate("run", "--kernel", guests["spin"], "--hash-every", 7, "--until", 777)
+        self.assertEqual(hashes(every.stderr)[777], hashes(run.stderr)[777])
+
     def test_every_run_ends_with_a_hash(self):
         for name in ("power_off", "halt", "triple_fault", "debug_exit"):
             self.assertEqual(len(hashes(callgate("run", "--kernel", guests[name]).stderr)), 1, name)
@@ -221,6 +227,7 @@ class Errors(unittest.TestCase):
             for count in ("x", "-5", "10M", "99999999999999999999"):
                 self.bad_option(f'{option}: "{count}" is not a count', f"{option}={count}")
         self.bad_option("--hash-every", "--hash-every", "0")
+        self.bad_option("--hash-at", "--hash-at", "5,x")
         self.bad_option("--rtc", "--rtc", "noon")
         self.bad_option('no CPU model "486"', "--cpu", "486")
         self.bad_option("--engine", "--engine", "warp")
@@ -289,8 +296,8 @@ class Telling(unittest.TestCase):
         for group in ("Guest:", "Machine:", "Console:", "Testing and debugging:", "Exit status"):
             self.assertIn(f"\n{group}\n", run.stdout)
         for option in ("--kernel", "--initrd", "--append", "--linux-entry", "--mem", "--smp", "--cpu", "--no-reboot", "--rtc", "--engine",
-                       "--serial", "--debugcon", "--nographic", "--display", "--idle", "--hash-every", "--until", "--stats",
-                       "--perf-map", "--log", "--log-file"):
+                       "--serial", "--debugcon", "--nographic", "--display", "--idle", "--hash-every", "--hash-at", "--until",
+                       "--stats", "--perf-map", "--log", "--log-file"):
             self.assertRegex(run.stdout, rf"(?m)^  (-m,)?{option}\b")
         top = callgate("--help")
         self.assertEqual((top.returncode, top.stderr), (0, ""))
