@@ -132,7 +132,7 @@ std::vector<u64> Cpu::trail() const {
 }
 
 bool Cpu::careful() const {
-  return s.flags.test(kTF | kRF) || s.sti_shadow || s.mov_ss_shadow || (s.dr7 & 0xFF) != 0;
+  return s.flags.test(kTF | kRF) || s.sti_shadow || s.mov_ss_shadow || (s.dr7 & 0xFF) != 0 || watch_each;
 }
 
 }  // namespace callgate

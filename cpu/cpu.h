@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "base/log.h"
+#include "cpu/execution_watch.h"
 #include "cpu/fault.h"
 #include "cpu/insn.h"
 #include "cpu/model.h"
@@ -141,6 +142,12 @@ class Cpu {
   /// its page) when plain access is allowed there, else nullptr: then go by load and store. Raises what an access would raise.
   u8* page_pointer(u64 linear, Access access);
 
+  /// Bytes at [seg:offset] were read through a page_pointer(): tells the watch, if there is one.
+  void note_read(SegReg seg, u64 offset, u64 bytes) {
+    if (watch != nullptr) [[unlikely]]
+      watch->accessed(*this, linear(seg, offset, 1, Access::Read), static_cast<unsigned>(bytes), Access::Read);
+  }
+
   // --- stack, at CPL's own stack ------------------------------------------------------------------------------
   // push and pop of 2, 4 or 8 bytes. RSP is committed after the access.
   void push(u64 value, unsigned size);
@@ -195,6 +202,10 @@ class Cpu {
   static Fault page_fault(const WalkFault& fault);
   [[noreturn]] void raise_page_fault(const WalkFault& fault);
 
+  /// Who is asked before instructions and told of watched accesses; nullptr: nobody. `watch_each`: before every instruction.
+  ExecutionWatch* watch = nullptr;
+  bool watch_each = false;
+
   /// Set by an instruction that enters a handler (INT n, SYSCALL with TF masked): no single-step trap after it.
   bool suppress_single_step = false;
 
@@ -207,7 +218,7 @@ class Cpu {
   std::vector<u64> trail() const;
   void note_on_trail(u64 rip) { trail_[s.retired % kTrail] = {s.retired, rip}; }
 
-  /// True while single-step, code breakpoints or a shadow need one instruction at a time with all checks.
+  /// True while single-step (the guest's or the watch's), code breakpoints or a shadow need one instruction at a time with all checks.
   bool careful() const;
 
   /// TLB context of data accesses at the current CPL and AC; the context of implicit supervisor accesses.

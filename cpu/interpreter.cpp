@@ -16,6 +16,12 @@ void check_code_limit(const Cpu& c, u64 rip, unsigned length) {
     raise(Vector::GP, 0, "instruction fetch at {0:#x} beyond the code segment's limit {1:#x}", rip, c.s.seg[CS].limit);
 }
 
+/// True when somebody wants to stop in the page of `frame`, seen at `page_linear`. Code that is no RAM is asked for at every
+/// instruction.
+bool stops_in_page(const Cpu& c, u64 page_linear, u32 frame) {
+  return frame == kNoFrame || c.watch->next_stop(page_linear, c.memory.physical_of(frame), 0) < kPageSize;
+}
+
 }  // namespace
 
 const u8* Interpreter::translate_code(Cpu& c, u64 rip, u64* physical) {
@@ -102,11 +108,14 @@ void Interpreter::execute_one_carefully(Cpu& c) {
 // The fast loop: no shadow, no single step, no breakpoint; instructions of one page at a time.
 void Interpreter::execute_fast(Cpu& c, const u64& until) {
   c.set_limit(until);
+  const u64 start = c.s.retired;
   do {
     const Insn* i = &fetch(c);
     const u64 page_linear = code_linear(c, c.s.rip) & ~kPageMask;
     const u8* host = c.tlb.find_exec(c.data_context(), page_linear, 1);
     const u32 frame = host != nullptr ? c.memory.ram().frame_of(host) : kNoFrame;
+    const bool has_stops = c.watch != nullptr && stops_in_page(c, page_linear, frame);
+    if (has_stops && c.s.retired != start) return;  // what is executed first was asked for
     // A code segment that does not reach over all of the address space is checked at every fetch.
     const bool checked = !c.bits64() && c.s.seg[CS].limit != 0xFFFFFFFF;
     DecodedPage* page = frame != kNoFrame && !checked ? &decoded_.page(frame, c.code_size()) : nullptr;
@@ -120,7 +129,7 @@ void Interpreter::execute_fast(Cpu& c, const u64& until) {
       const u64 rip = c.next_rip();
       c.s.rip = rip;
       c.s.retired++;
-      if (c.s.retired >= c.limit()) [[unlikely]]
+      if (c.s.retired >= c.limit() || has_stops) [[unlikely]]
         return;
       const u64 offset = ((base + rip) & mask) - page_linear;
       if (page == nullptr || offset >= kPageSize || c.tlb.epoch() != epoch) break;
@@ -139,6 +148,8 @@ void Interpreter::run(Cpu& c, const u64& until, const bool& stop) {
 }
 
 void Interpreter::advance(Cpu& c, const u64& until) {
+  if (c.watch != nullptr && c.watch->stops_before(c)) [[unlikely]]
+    return;
   try {
     if (c.careful()) execute_one_carefully(c);
     else execute_fast(c, until);

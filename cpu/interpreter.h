@@ -16,7 +16,8 @@ class Interpreter {
   void run(Cpu& cpu, const u64& until, const bool& stop);
 
   /// Runs a running processor until it has retired `until` instructions, or something asks for attention, or a fault was
-  /// delivered. Looks at no events. Never raises.
+  /// delivered. Looks at no events. When the processor is watched, it ends
+  /// early before an instruction that may have a stop, and executes none when there is one. Never raises.
   void advance(Cpu& cpu, const u64& until);
 
  private:

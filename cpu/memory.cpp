@@ -78,6 +78,7 @@ void Cpu::load_slow(SegReg seg, u64 lin, void* out, unsigned size, bool supervis
   const u64 epoch = tlb.epoch();
   if (!tlb.read(context, lin, out, size, linear_wrap(supervisor))) raise_page_fault(tlb.fault());
   if (slow_memory_ && !supervisor) check_data_breakpoints(*this, lin, size, Access::Read);
+  if (watch != nullptr) watch->accessed(*this, lin, size, Access::Read);
   if (tlb.epoch() != epoch) request_attention();
 }
 
@@ -87,6 +88,7 @@ void Cpu::store_slow(SegReg seg, u64 lin, const void* in, unsigned size, bool su
   const AccessContext context = supervisor ? AccessContext::Supervisor : engine.data_context;
   if (!tlb.write(context, lin, in, size, linear_wrap(supervisor))) raise_page_fault(tlb.fault());
   if (slow_memory_ && !supervisor) check_data_breakpoints(*this, lin, size, Access::Write);
+  if (watch != nullptr) watch->accessed(*this, lin, size, Access::Write);
 }
 
 void Cpu::probe_slow(SegReg seg, u64 lin, unsigned size, Access access, bool supervisor) {
@@ -150,6 +152,9 @@ u8* Cpu::page_pointer(u64 lin, Access access) {
   check_canonical(DS, lin, 1, false);
   const Translation t = tlb.fill(engine.data_context, lin, access);
   if (t.fault) raise_page_fault(tlb.fault());
+  // A watched store goes by store_slow. Whoever reads through the pointer tells the watch (Cpu::note_read): how many
+  // iterations a step of REP has must not depend on it.
+  if (access == Access::Write && tlb.watched(lin, t.physical, access)) return nullptr;
   return t.host;
 }
 

@@ -77,6 +77,9 @@ class BlockCache {
   /// Forgets the blocks that have a byte in [offset, offset + size) of the frame; calls `gone` for each.
   template <class Gone>
   u32 invalidate(u32 frame, unsigned offset, unsigned size, Gone gone);
+  /// The same for blocks whose code is seen at the linear address. Slow: looks at every block.
+  template <class Gone>
+  u32 invalidate_linear(u64 address, Gone gone);
   bool has_code(u32 frame) const { return frames_.contains(frame); }
   /// True for code that was rewritten so often lately that translating it doesn't pay: the interpreter executes it.
   bool is_restless(u32 frame, unsigned offset);
@@ -141,6 +144,23 @@ u32 BlockCache::invalidate(u32 frame, unsigned offset, unsigned size, Gone gone)
     count++;
     return true;
   });
+  return count;
+}
+
+template <class Gone>
+u32 BlockCache::invalidate_linear(u64 address, Gone gone) {
+  u32 count = 0;
+  for (auto& [frame, f] : frames_) {
+    count += static_cast<u32>(std::erase_if(f.blocks, [&](u32 number) {
+      TranslatedBlock& b = blocks_[number];
+      if (address - b.key.rip >= b.bytes) return false;
+      disconnect(number);
+      erase(number);
+      b.valid = false;
+      gone(b);
+      return true;
+    }));
+  }
   return count;
 }
 

@@ -63,11 +63,11 @@ bool ends_block(const Insn& insn) { return insn.ends_block || insn.row == nullpt
 
 }  // namespace
 
-void build_block(std::span<const u8> code, unsigned most, ir::Block& block) {
+void build_block(std::span<const u8> code, unsigned most, ir::Block& block, std::size_t end) {
   block.clear();
   u64 rip = block.rip;
   std::size_t at = 0;
-  while (block.insns.size() < most && at < code.size()) {
+  while (block.insns.size() < most && at < std::min(code.size(), end)) {
     ir::BlockInsn b;
     if (decode(code.subspan(at, std::min<std::size_t>(code.size() - at, kMaxInsnLength)), block.mode.code_size, b.insn) ==
         DecodeStatus::Truncated)

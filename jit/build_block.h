@@ -12,8 +12,8 @@ namespace callgate::jit {
 constexpr unsigned kMostInsns = 64;
 
 /// Fills `block` (whose mode and rip are set) from the code bytes at its start. Instructions that don't lie in `code` as a
-/// whole are left out; a block may be empty.
-void build_block(std::span<const u8> code, unsigned most, ir::Block& block);
+/// whole are left out, and those that begin at or behind `end`; a block may be empty.
+void build_block(std::span<const u8> code, unsigned most, ir::Block& block, std::size_t end = ~std::size_t{0});
 
 /// All SSE exceptions are masked: only then does the host execute vector instructions.
 inline bool masks_all(u32 mxcsr) { return (mxcsr & 0x1F80) == 0x1F80; }

@@ -210,12 +210,19 @@ u32 Translator::Impl::translate(Cpu& c, const BlockKey& key, const ir::Mode& mod
   unsigned most = options.most_insns != 0 ? options.most_insns : kMostInsns;
   if (options.split_seed != 0) most = 1 + static_cast<unsigned>(((options.split_seed ^ key.rip) * 0x9E3779B97F4A7C15ull >> 32) % most);
   const bool restless = options.interpret_rewritten && blocks.is_restless(key.frame, offset);
-  if (!restless) build_block({page + offset, kPageSize - offset}, most, block);
+  // A stop begins no block's middle, and a block that begins with one has no code: the interpreter asks before it.
+  const unsigned stop = c.watch != nullptr ? c.watch->next_stop(code_linear(c, key.rip) & ~kPageMask,
+                                                                memory.physical_of(key.frame), offset)
+                                           : static_cast<unsigned>(kPageSize);
+  const bool stopped = stop == offset;
+  if (!restless && !stopped) build_block({page + offset, kPageSize - offset}, most, block, stop - offset);
   TranslatedBlock t;
   t.key = key;
   t.offset = static_cast<u16>(offset);
   t.bytes = 1;
-  if (restless) {
+  if (stopped) {
+    t.entry = nullptr;
+  } else if (restless) {
     t.bytes = static_cast<u16>(std::min<unsigned>(64, kPageSize - offset));
     t.restless = true;
   } else if (!block.insns.empty()) {
@@ -453,6 +460,7 @@ u8* Translator::Impl::access(Cpu& c, u64 linear, u64 number, AccessKind kind) {
   const u64 epoch = c.tlb.epoch(), write_epoch = c.tlb.write_epoch();
   const Translation t = c.tlb.fill(c.data_context(), linear, kind);
   fault_found = t.fault && !site.shifted;
+  if (c.tlb.watched(linear, t.physical, kind)) return nullptr;
   // Accessed and dirty bits that the walk set may have changed code, or other translations.
   if (t.fault || code_changed || c.tlb.epoch() != epoch || c.tlb.write_epoch() != write_epoch) return nullptr;
   return t.host;
@@ -576,6 +584,16 @@ Result<std::unique_ptr<Translator>> Translator::create(PhysicalMap& memory, Inte
   return std::unique_ptr<Translator>(new Translator(std::move(impl)));
 }
 
+void Translator::stop_changed(u64 address, bool physical) {
+  VERIFY(!impl_->inside, "a stop was set while emitted code runs");
+  const auto gone = [&](const TranslatedBlock& b) { impl_->jumps.forget(b.key.rip); };
+  if (!physical) {
+    impl_->stats.invalidated += impl_->blocks.invalidate_linear(address, gone);
+    return;
+  }
+  const u32 frame = impl_->memory.page(address).frame;
+  if (frame != kNoFrame) impl_->blocks.invalidate(frame, static_cast<unsigned>(address & kPageMask), 1, gone);
+}
 void Translator::run(Cpu& cpu, const u64& until, const bool& stop) { impl_->run(cpu, until, stop); }
 const TranslatorStats& Translator::stats() const { return impl_->stats; }
 

@@ -81,6 +81,9 @@ class Translator {
   /// As Interpreter::run.
   void run(Cpu& cpu, const u64& until, const bool& stop);
 
+  /// The watch of a processor wants to stop at this address, or no longer does: forgets the code that has it.
+  void stop_changed(u64 address, bool physical);
+
   const TranslatorStats& stats() const;
   /// Which rows' instructions went to their handlers or to the interpreter, most first.
   std::vector<HandlerFigure> handler_figures() const;

@@ -9,6 +9,7 @@
 #include "cpu/interpreter.h"
 #include "jit/translator.h"
 #include "machine/board.h"
+#include "machine/debugger.h"
 #include "machine/boot/files.h"
 #include "machine/checkpoint.h"
 #include "machine/fault_report.h"
@@ -53,6 +54,7 @@ struct Machine::Impl {
   Board board;
   Interpreter interpreter;
   std::unique_ptr<jit::Translator> translator;  ///< nullptr: the interpreter runs
+  Debugger debugger{board};
   HostInput input;
   std::optional<boot::BootPlan> plan;
   std::string description = "nothing is loaded";
@@ -110,6 +112,7 @@ void Machine::Impl::run_slice(u64 most) {
       }
     });
   board.end_slice = false;
+  debugger.note_running(cpu.index);
   if (translator) translator->run(cpu, slice_until, board.end_slice);
   else interpreter.run(cpu, slice_until, board.end_slice);
   board.clock.on_earlier(nullptr);
@@ -128,7 +131,7 @@ void Machine::Impl::run_round(u64 until_count) {
       const u64 before = p.cpu.s.retired;
       run_slice(until_count - done);
       if (processors == 1) return end_round(round.reached);
-      if (board.power.any || p.was_shut_down) return;
+      if (board.power.any || p.was_shut_down || debugger.stop_pending()) return;
       if (p.cpu.s.retired == before) break;  // it halted at once
     }
   }
@@ -212,6 +215,7 @@ Stop Machine::Impl::run(const RunLimits& limits) {
     if (board.power.any) continue;
     for (const auto& p : board.processors)
       if (p->was_shut_down) return {StopReason::TripleFault};
+    if (debugger.take_stop()) return {StopReason::Debug};
     if (count() >= limits.until_count) return {StopReason::CountReached};
   }
 }
@@ -246,6 +250,7 @@ Result<std::unique_ptr<Machine>> Machine::create(const MachineConfig& config) {
                                                .verify = t.verify});
     if (!translator) return tl::make_unexpected(translator.error());
     impl->translator = std::move(*translator);
+    impl->debugger.use(impl->translator.get());
   }
   return std::unique_ptr<Machine>(new Machine(std::move(impl)));
 }
@@ -399,5 +404,6 @@ std::string Machine::fault_report(unsigned cpu) const {
   return callgate::fault_report(*impl_->board.processors.at(cpu));
 }
 Log& Machine::log() { return impl_->log; }
+Debugger& Machine::debugger() { return impl_->debugger; }
 
 }  // namespace callgate

@@ -29,6 +29,7 @@
 namespace callgate {
 
 class Checkpoint;
+class Debugger;
 
 /// Which engine executes instructions. All give the same results.
 enum class Engine {
@@ -70,6 +71,7 @@ enum class StopReason {
   DebugExit,     ///< the guest wrote the debug-exit port: see Stop::code
   TripleFault,   ///< a processor shut down: see Machine::fault_report()
   Halted,        ///< every processor is halted with interrupts off: nothing can wake it
+  Debug,         ///< the debugger's: see Debugger::hit()
   Idle,          ///< with RunLimits::stop_when_idle: every processor waits; see Stop::idle_ns
 };
 
@@ -185,6 +187,8 @@ class Machine {
   /// how it came to that.
   std::string fault_report(unsigned cpu) const;
   Log& log();
+  /// Breakpoints, watchpoints and views of memory, none of which the guest can notice.
+  Debugger& debugger();
 
  private:
   struct Impl;

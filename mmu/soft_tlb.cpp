@@ -107,13 +107,14 @@ void SoftTlb::insert(AccessContext context, u64 linear, const Walk& w, const Phy
     t.list[t.count++] = static_cast<u16>(slot);
   }
   const u64 empty = TlbTable::empty_tag(slot);
-  t.read_tag[slot] = access_allowed(mode_, w, context, AccessKind::Read) ? tag : empty;
+  t.read_tag[slot] =
+      access_allowed(mode_, w, context, AccessKind::Read) && !watched(linear, w.physical, AccessKind::Read) ? tag : empty;
   t.exec_tag[slot] = access_allowed(mode_, w, context, AccessKind::Execute) ? tag : empty;
   t.write_tag[slot] = empty;
   t.addend[slot] = static_cast<u64>(reinterpret_cast<std::uintptr_t>(page.host)) - tag;
   // The tables were flagged above: the page may be one of them.
   if (w.dirty && page.frame != kNoFrame && !(memory_.ram().flags(page.frame) & kFrameSlowWrite) &&
-      access_allowed(mode_, w, context, AccessKind::Write)) {
+      access_allowed(mode_, w, context, AccessKind::Write) && !watched(linear, w.physical, AccessKind::Write)) {
     t.write_tag[slot] = tag;
     memory_.tracker().note_write(page.frame, tag);
   }
@@ -122,6 +123,11 @@ void SoftTlb::insert(AccessContext context, u64 linear, const Walk& w, const Phy
 void SoftTlb::set_local_page(u64 physical, BusTarget* target) {
   local_page_ = physical & ~kPageMask;
   local_ = target;
+  drop_all();
+}
+
+void SoftTlb::set_watch(const PageWatch* watch) {
+  watch_ = watch;
   drop_all();
 }
 

@@ -11,6 +11,7 @@
 #include "base/seam.h"
 #include "base/types.h"
 #include "mmu/page_walk.h"
+#include "mmu/page_watch.h"
 #include "mmu/physical_map.h"
 #include "mmu/translation_tracker.h"
 
@@ -110,6 +111,14 @@ class SoftTlb final : public TranslationCache {
   /// Puts registers that only this processor sees (its local APIC) over the 4 KiB page at `physical`; nullptr: none.
   void set_local_page(u64 physical, BusTarget* target);
 
+  /// Accesses to pages that `watch` watches are not cached, so that they miss; nullptr: none. Drops what is cached: call it
+  /// again whenever the watched pages change.
+  void set_watch(const PageWatch* watch);
+  /// True when accesses of this kind to these pages must not be made through a pointer.
+  bool watched(u64 linear, u64 physical, AccessKind kind) const {
+    return watch_ != nullptr && watch_->watches(linear & ~kPageMask, physical & ~kPageMask, kind);
+  }
+
   /// Changes whenever a cached translation was dropped or the address space switched: a caller may keep a read or
   /// execute pointer, and what it derived from it, while the epoch stays.
   u64 epoch() const { return epoch_; }
@@ -170,6 +179,7 @@ class SoftTlb final : public TranslationCache {
   u64 uses_ = 0;
   u64 local_page_ = ~u64{0};
   BusTarget* local_ = nullptr;
+  const PageWatch* watch_ = nullptr;
   TlbCaching caching_;
   std::vector<std::unique_ptr<Space>> spaces_;
   std::unique_ptr<TlbTable, Free> watched_;

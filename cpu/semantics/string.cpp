@@ -53,6 +53,7 @@ void movs_of(Cpu& c, const Insn& i) {
       n = std::min(from.iterations, to.iterations);
       if (n > 1 && to.host != nullptr) {
         copy_elements<T>(to.host, from.host, n, w.down);
+        w.note_read(w.source_segment, w.si(), n);
         w.advance_si(n);
         w.advance_di(n);
         w.count(n);
@@ -105,6 +106,7 @@ void lods_of(Cpu& c, const Insn& i) {
       from.host != nullptr) {
     n = from.iterations;
     value = load_as<T>(w.down ? from.host - (n - 1) * sizeof(T) : from.host + (n - 1) * sizeof(T));
+    w.note_read(w.source_segment, w.si(), n);
   } else {
     value = c.load<T>(w.source_segment, w.si());
   }
@@ -145,6 +147,8 @@ void cmps_of(Cpu& c, const Insn& i) {
       return [p, stride](u64 k) { return load_as<T>(p + static_cast<std::ptrdiff_t>(k) * stride); };
     };
     done = compare_elements<T>(c.s.flags, w.rep, n, element(first.host), element(second.host));
+    w.note_read(w.source_segment, w.si(), done);
+    w.note_read(ES, w.di(), done);
   } else {
     const T a = c.load<T>(w.source_segment, w.si());
     const T b = c.load<T>(ES, w.di());
@@ -168,6 +172,7 @@ void scas_of(Cpu& c, const Insn& i) {
     done = compare_elements<T>(
         c.s.flags, w.rep, to.iterations, [accumulator](u64) { return accumulator; },
         [p = to.host, stride](u64 k) { return load_as<T>(p + static_cast<std::ptrdiff_t>(k) * stride); });
+    w.note_read(ES, w.di(), done);
   } else {
     alu::sub(accumulator, c.load<T>(ES, w.di()), c.s.flags);
   }

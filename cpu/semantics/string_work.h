@@ -58,6 +58,11 @@ class StringWork {
     return w;
   }
 
+  /// `iterations` elements were read through a window at [seg:offset].
+  void note_read(SegReg seg, u64 offset, u64 iterations) const {
+    const u64 bytes = iterations * size_;
+    c.note_read(seg, down ? offset - (bytes - size_) : offset, bytes);
+  }
   void advance_si(u64 iterations) { set_register(RSI, moved(c.s.gpr[RSI], iterations)); }
   void advance_di(u64 iterations) { set_register(RDI, moved(c.s.gpr[RDI], iterations)); }
   /// Counts iterations that are done.
