@@ -32,7 +32,7 @@ On the console, Ctrl-A h lists the keys.)";
 std::string with_two_dashes(const std::string& word) {
   static constexpr const char* kKnown[] = {"-kernel",    "-initrd",    "-append",     "-smp",     "-cpu",
                                            "-nographic", "-no-reboot", "-serial",     "-display", "-vga",
-                                           "-debugcon",  "-monitor",   "-nodefaults", "-rtc"};
+                                           "-debugcon",  "-monitor",   "-nodefaults", "-rtc", "-gdb"};
   const std::string name = word.substr(0, word.find('='));
   for (const char* known : kKnown)
     if (name == known) return "-" + word;
@@ -174,7 +174,7 @@ CommandLine parse_command_line(std::vector<std::string> arguments) {
   RunOptions& run = out.run;
   std::string engine = default_engine() == Engine::Translator ? "jit" : "interp";
   std::string memory = "512M", smp = "1", linux_entry = "auto", idle = "auto";
-  std::string hash_every, until, compare_every, ignored;
+  std::string hash_every, until, compare_every, ignored, history = "512M";
   bool no_matter = false;
   if (const std::string wrong = known_command(arguments); !wrong.empty()) {
     out.status = refuse(wrong, " (callgate --help tells more)");
@@ -307,6 +307,20 @@ CommandLine parse_command_line(std::vector<std::string> arguments) {
   run_command->add_flag("--bundle", run.bundle, "With --record: put kernel and initrd into it, so that it needs no other file")
       ->group("Time travel");
 
+  run_command
+      ->add_option("--gdb", run.gdb, "Let a debugger in: [HOST:]PORT (loopback by default) or unix:PATH; ,view=i386 or ,view=i8086")
+      ->check(some_file)
+      ->type_name("WHERE")
+      ->group("Debugger");
+  run_command->add_flag("-S", run.wait_for_gdb, "Hold the guest before its first instruction until the debugger says otherwise")
+      ->group("Debugger");
+  run_command->add_flag("-s", [&](i64) { run.gdb = "1234"; }, "The same as --gdb 1234")->group("Debugger");
+  run_command
+      ->add_option("--history", history, "Host memory with which a debugger can go back in time; 0: it can't")
+      ->type_name("SIZE")
+      ->capture_default_str()
+      ->group("Debugger");
+
   CLI::App* replay_command = add_replay(app, out, engine, until, idle);
   CLI::App* info_command =
       app.add_subcommand("info", "Tell version, engines, host, and the guest CPU's model and features; or about a recording");
@@ -329,6 +343,10 @@ CommandLine parse_command_line(std::vector<std::string> arguments) {
     if (!bytes)
       throw CLI::ValidationError("--mem", "\"" + memory + "\" is not a size: write 512M, 2G or a number of MiB");
     run.machine.ram_bytes = *bytes;
+    const auto kept = history == "0" ? std::optional<u64>(0) : parse_size(history);
+    if (!kept) throw CLI::ValidationError("--history", "\"" + history + "\" is not a size: write 512M, 2G or 0");
+    run.history = *kept;
+    if (run.wait_for_gdb && run.gdb.empty()) run.gdb = "1234";
     const std::string cpus = smp.rfind("cpus=", 0) == 0 ? smp.substr(5) : smp;
     const auto r = std::from_chars(cpus.data(), cpus.data() + cpus.size(), run.machine.cpus);
     if (r.ec != std::errc{} || (*r.ptr != 0 && *r.ptr != ','))

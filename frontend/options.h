@@ -30,6 +30,9 @@ struct RunOptions {
   u64 until = ~u64{0};
   std::string record;        ///< the recording to write; empty: none
   bool bundle = false;       ///< with the files that the guest is started from
+  std::string gdb;             ///< where a debugger may connect; empty: nowhere
+  bool wait_for_gdb = false;   ///< -S
+  u64 history = u64{512} << 20;  ///< host memory for going back with a debugger; 0: no going back
   bool lockstep = false;  ///< both engines side by side, compared
   u64 compare_every = Lockstep::kDefaultInterval;
   std::string log_channels;

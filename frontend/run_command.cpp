@@ -12,6 +12,7 @@
 
 #include "frontend/console_keys.h"
 #include "frontend/exit_status.h"
+#include "frontend/gdb/server.h"
 #include "frontend/output.h"
 #include "frontend/perf_map.h"
 #include "frontend/stats_file.h"
@@ -48,9 +49,9 @@ bool input_may_come() {
 /// One run on the console.
 class Session {
  public:
-  /// `lockstep`: what runs `machine`, its subject; or nullptr.
-  Session(Machine& machine, Lockstep* lockstep, const RunOptions& options, Output& serial)
-      : machine_(machine), lockstep_(lockstep), options_(options), serial_(serial) {
+  /// `lockstep`: what runs `machine`, its subject; or nullptr. So `gdb`, and `timeline`, which may be there with it.
+  Session(Machine& machine, Lockstep* lockstep, gdb::Server* gdb, Timeline* timeline, const RunOptions& options, Output& serial)
+      : machine_(machine), lockstep_(lockstep), gdb_(gdb), timeline_(timeline), options_(options), serial_(serial) {
     wait_when_idle_ = options.idle == IdlePolicy::Wait || (options.idle == IdlePolicy::Auto && input_may_come());
   }
 
@@ -65,6 +66,7 @@ class Session {
       until = std::min(until, options_.until);
       const RunLimits limits{.until_count = until, .stop_when_idle = wait_when_idle_};
       const Stop stop = lockstep_ != nullptr   ? lockstep_->run(limits)
+                        : gdb_ != nullptr      ? gdb_->run(limits, input_over_ ? -1 : STDIN_FILENO)
                         : recorder_ != nullptr ? recorder_->run(limits)
                                                : machine_.run(limits);
       serial_.flush();
@@ -78,7 +80,7 @@ class Session {
         if (!look_at_input(stop.idle_ns)) return {StopReason::Requested};
         continue;
       }
-      if (stop.reason != StopReason::CountReached) return stop;
+      if (stop.reason != StopReason::CountReached && stop.reason != StopReason::Debug) return stop;
       if (!look_at_input(0)) return {StopReason::Requested};
     }
   }
@@ -101,12 +103,13 @@ class Session {
       const auto left = std::chrono::duration_cast<std::chrono::microseconds>(until - HostClock::now()).count();
       const long wait_us = left > 0 ? left : 0;
       const timespec timeout{wait_us / 1'000'000, wait_us % 1'000'000 * 1000};
-      pollfd fd{input_over_ ? -1 : STDIN_FILENO, POLLIN, 0};
-      const int n = ppoll(&fd, 1, &timeout, nullptr);
+      pollfd fd[] = {{input_over_ ? -1 : STDIN_FILENO, POLLIN, 0}, {gdb_ != nullptr ? gdb_->descriptor() : -1, POLLIN, 0}};
+      const int n = ppoll(fd, 2, &timeout, nullptr);
       if (n <= 0) {
         if (wait_us == 0 || n == 0) return true;
         continue;
       }
+      if (fd[0].revents == 0) return true;  // the debugger's turn
       u8 bytes[256];
       const ssize_t got = ::read(STDIN_FILENO, bytes, sizeof bytes);
       if (got <= 0) {
@@ -115,6 +118,7 @@ class Session {
       }
       const auto typed = keys_.feed(std::span<const u8>(bytes, static_cast<std::size_t>(got)));
       if (lockstep_ != nullptr) lockstep_->serial_input(typed.for_guest);
+      else if (timeline_ != nullptr) timeline_->serial_input(typed.for_guest);
       else machine_.serial_input(typed.for_guest);
       for (const ConsoleCommand command : typed.commands)
         if (!obey(command)) return false;
@@ -146,6 +150,8 @@ class Session {
   Lockstep* lockstep_;
   Recorder* recorder_ = nullptr;
   bool recording_told_ = false;
+  gdb::Server* gdb_;
+  Timeline* timeline_;
   const RunOptions& options_;
   Output& serial_;
   ConsoleKeys keys_;
@@ -160,6 +166,7 @@ int conclude(Machine& machine, const Stop& stop) {
     case StopReason::PowerOff:
     case StopReason::Requested:
     case StopReason::CountReached:
+    case StopReason::Debug:
     case StopReason::Idle: return kExitPowerOff;
     case StopReason::DebugExit: return static_cast<int>(stop.code & 0xFF);
     case StopReason::Reset:
@@ -251,6 +258,20 @@ int run_command(const RunOptions& options, Replay* from) {
   if (!stats) return refuse(stats.error());
   auto perf_map = PerfMap::create(options.perf_map);
   if (!perf_map) return refuse(perf_map.error());
+  std::optional<Timeline> timeline;
+  std::unique_ptr<gdb::Server> gdb;
+  if (!options.gdb.empty()) {
+    if (options.lockstep) return refuse({ErrorKind::BadArgument, "--gdb works with one engine: leave out --engine lockstep"});
+    if (recorder) return refuse({ErrorKind::BadArgument, "--gdb and --record don't go together: replay a recording with --gdb"});
+    const auto address = gdb::parse_address(options.gdb);
+    if (!address) return refuse(address.error());
+    if (options.history != 0) timeline.emplace(m, TimelineOptions{.memory_limit = options.history});
+    auto server = gdb::Server::listen(*address, m, timeline ? &*timeline : nullptr);
+    if (!server) return refuse(server.error());
+    gdb = std::move(*server);
+    if (options.wait_for_gdb) gdb->hold();
+    fmt::print(stderr, "callgate: a debugger may connect: target remote {}\n", gdb->where());
+  }
   (*log_output)->keep();
   (*serial)->keep();
   (*debug_console)->keep();
@@ -262,7 +283,7 @@ int run_command(const RunOptions& options, Replay* from) {
   if (!options.stats_file.empty()) m.set_host_clock(host_nanoseconds);
   const auto started = HostClock::now();
   Stop stop{StopReason::Requested};
-  Session session(m, lockstep.get(), options, **serial);
+  Session session(m, lockstep.get(), gdb.get(), timeline ? &*timeline : nullptr, options, **serial);
   if (recorder) {
     if (auto begun = recorder->begin(from != nullptr ? &from->recording() : nullptr); !begun) return refuse(begun.error());
     session.record(recorder.get());
