@@ -92,6 +92,10 @@ struct Translator::Impl final : CodeListener {
   static u8* resolve(EngineSlots* slots, u64 target, u64 site) noexcept;
   static u64 execute(EngineSlots* slots, u64 site) noexcept;
   static u8* transfer(EngineSlots* slots, u64 target) noexcept;
+  static u8* step(EngineSlots* slots, u64 site) noexcept;
+  u8* step(Cpu& c, const Site& site);
+  u8* leave_to_step(Cpu& c);
+  u8* code_after(Cpu& c);
   u8* access(Cpu& c, u64 linear, u64 site, AccessKind kind);
   u8* detour(Cpu& c, const Site& site);
   u64 execute(Cpu& c, const Site& site);
@@ -390,13 +394,6 @@ void Translator::Impl::enter(Cpu& c, u32 number, const u64& until, u32 mode_key,
     set_from_image(c.s.flags, slot[kFlagsImage]);
     if (why == Exit::Bail) {
       c.set_limit(1);
-      if (fault_found) {
-        fault_found = false;
-        c.note_on_trail(c.s.rip);
-        c.deliver_fault(Cpu::page_fault(c.tlb.fault()));
-        if (c.limit() == 0 && can_go_on(c)) c.set_limit(1);
-        return;
-      }
       if (detour_wanted) {
         detour_wanted = false;
         lookup(c, mode_key | kModeUngrouped, mode);  // for the next time
@@ -455,15 +452,14 @@ u8* Translator::Impl::access(Cpu& c, u64 linear, u64 number, AccessKind kind) {
   if (c.access_context() == AccessContext::Watched) return nullptr;
   const bool crosses = (linear & kPageMask) + site.size > kPageSize;
   if (site.grouped && (site.promoted || crosses)) return detour(c, site);
-  if (crosses) return nullptr;
-  if (c.bits64() && !is_canonical(linear)) return nullptr;
+  if (crosses || (c.bits64() && !is_canonical(linear))) return leave_to_step(c);
   const u64 epoch = c.tlb.epoch(), write_epoch = c.tlb.write_epoch();
   const Translation t = c.tlb.fill(c.data_context(), linear, kind);
   fault_found = t.fault && !site.shifted;
   if (c.tlb.watched(linear, t.physical, kind)) return nullptr;
   // Accessed and dirty bits that the walk set may have changed code, or other translations.
-  if (t.fault || code_changed || c.tlb.epoch() != epoch || c.tlb.write_epoch() != write_epoch) return nullptr;
-  return t.host;
+  const bool plain = !t.fault && !code_changed && c.tlb.epoch() == epoch && c.tlb.write_epoch() == write_epoch;
+  return plain && t.host != nullptr ? t.host : leave_to_step(c);
 }
 
 // The code of the block at `rip` in the current mode and view; only what is there: translating could empty the arena under
@@ -496,7 +492,62 @@ u8* Translator::Impl::transfer(EngineSlots* slots, u64 target) noexcept {
   self.stats.slow_resolves++;
   c.s.rip = c.next_rip() = target;
   c.s.retired = slots->slot[kEnd] - slots->slot[kBudget];
-  return static_cast<u8*>(const_cast<void*>(self.code_at(c, target)));
+  return self.code_after(c);
+}
+
+// Between two instructions, when nothing that was emitted is returned to: the code at RIP, translated if need be. nullptr when
+// there is none, or when the run() that is on ends before it or in its first block.
+u8* Translator::Impl::code_after(Cpu& c) {
+  const auto& slot = c.engine.slot;
+  if (flush_pending || c.s.retired >= slot[kEnd]) return nullptr;
+  const u32 mode_key = static_cast<u32>(slot[kModeKey]);
+  const void* code = code_at(c, c.s.rip);
+  if (code == nullptr) {
+    set_from_image(c.s.flags, slot[kFlagsImage]);
+    const u32 number = lookup(c, mode_key, mode_of(c));
+    if (number == kNoBlock) return nullptr;
+    const TranslatedBlock& b = blocks.block(number);
+    if (b.entry == nullptr || slot[kEnd] - c.s.retired < b.insns) return nullptr;
+    code = b.entry;
+    JumpCaches::set(*from_slot<JumpCache>(&c.engine, kJumpCache), c.s.rip, code);
+  }
+  code_changed = false;
+  return static_cast<u8*>(const_cast<void*>(code));
+}
+
+// The instruction goes to the interpreter, and emitted code goes on behind it.
+u8* Translator::Impl::leave_to_step(Cpu& c) {
+  c.engine.slot[kDetour] = to_slot(thunks.step);
+  return nullptr;
+}
+
+u8* Translator::Impl::step(EngineSlots* slots, u64 number) noexcept {
+  Impl& self = *from_slot<Impl>(slots, kTranslator);
+  return self.step(*from_slot<Cpu>(slots, kCpu), self.sites[number]);
+}
+
+u8* Translator::Impl::step(Cpu& c, const Site& site) {
+  auto& slot = c.engine.slot;
+  stats.interpreted++;
+  site.counts->bails++;
+  slot[kBudget] += site.rest;
+  c.s.rip = c.next_rip() = site.rip;
+  c.s.retired = slot[kEnd] - slot[kBudget];
+  set_from_image(c.s.flags, slot[kFlagsImage]);
+  const unsigned units = unit_modes(c.s);
+  c.set_limit(1);
+  if (fault_found) {
+    fault_found = false;
+    c.note_on_trail(c.s.rip);
+    c.deliver_fault(Cpu::page_fault(c.tlb.fault()));
+  } else {
+    interpreter.advance(c, c.s.retired + 1);
+  }
+  slot[kFlagsImage] = flags_image(c.s.flags);
+  if (c.limit() == 0 ? !can_go_on(c) : unit_modes(c.s) != units) return nullptr;
+  c.set_limit(1);
+  slot[kBudget] = slot[kEnd] - c.s.retired;
+  return code_after(c);
 }
 
 u64 Translator::Impl::execute(EngineSlots* slots, u64 number) noexcept {
@@ -552,11 +603,9 @@ u64 Translator::Impl::execute(Cpu& c, const Site& site) {
   if (c.limit() == 0 ? !can_go_on(c) : unit_modes(c.s) != units) return x64::kLeave;
   if (!faulted && c.s.rip == site.next_rip && !code_changed && c.tlb.epoch() == epoch) return x64::kGoOn;
   // Somewhere else, or here but looked up anew. The rest of the block doesn't happen.
-  const void* code = code_at(c, c.s.rip);
-  if (code == nullptr) return x64::kLeave;
   slot[kBudget] = slot[kEnd] - c.s.retired;
-  code_changed = false;
-  return to_slot(code);
+  const u8* code = code_after(c);
+  return code != nullptr ? to_slot(code) : x64::kLeave;
 }
 
 // --- the public face ------------------------------------------------------------------------------------------
@@ -576,7 +625,7 @@ Result<std::unique_ptr<Translator>> Translator::create(PhysicalMap& memory, Inte
   if (auto opened = impl->arena.open(options.code_bytes != 0 ? options.code_bytes : CodeArena::kDefaultSize); !opened)
     return tl::make_unexpected(opened.error());
   impl->host = options.host != nullptr ? *options.host : x64::probe_host();
-  impl->thunks = x64::emit_thunks(impl->arena, {Impl::read, Impl::write, Impl::resolve, Impl::execute, Impl::transfer});
+  impl->thunks = x64::emit_thunks(impl->arena, {Impl::read, Impl::write, Impl::resolve, Impl::execute, Impl::transfer, Impl::step});
   if (options.promote_after != 0) impl->blocks.promote_after = options.promote_after;
   impl->arena_keep = impl->arena.used();
   VERIFY(impl->arena.room() >= kRoomForBlock, "the shared routines take more room than was reckoned");

@@ -26,7 +26,8 @@ class TestBoard : public CpuPlatform {
   void set_task_priority(u8 value) override { tpr = value; }
   bool interrupt_pending() override { return interrupt; }
   u8 acknowledge_interrupt() override { return interrupt = false, interrupt_vector; }
-  u64 now() override { return time; }
+  u64 now() override { return time + (counter != nullptr ? *counter : 0); }
+  bool time_is_count() const override { return counter != nullptr; }
   void tsc_adjusted(u64) override {}
   void set_ferr(bool level) override { ferr = level; }
   void shutdown() override { shut_down = true; }
@@ -37,6 +38,7 @@ class TestBoard : public CpuPlatform {
   unsigned last_size = 0;
   u32 io_value = 0;
   u64 apic_base = 0xFEE00900, time = 1000;
+  const u64* counter = nullptr;  ///< what time goes with; nullptr: it stands still
 };
 
 /// An 8-byte segment descriptor. `access` is byte 5 (P, DPL, S, type), `flags` are G, D/B, L, AVL (bits 3 to 0).

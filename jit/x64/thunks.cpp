@@ -63,7 +63,7 @@ std::vector<NamedThunk> names_of(const Thunks& t) {
   std::vector<NamedThunk> names = {
       {"enter", reinterpret_cast<const u8*>(t.enter)}, {"load_vectors", t.load_vectors}, {"load_x87", t.load_x87},
       {"exit_budget", t.exit_budget}, {"exit_link", t.exit_link}, {"exit_bail", t.exit_bail},
-      {"slow_read", t.slow_read}, {"slow_write", t.slow_write}, {"slow_resolve", t.slow_resolve},
+      {"slow_read", t.slow_read}, {"slow_write", t.slow_write}, {"slow_resolve", t.slow_resolve}, {"transfer", t.transfer}, {"step", t.step},
       {"execute", t.execute},
   };
   std::sort(names.begin(), names.end(), [](const NamedThunk& a, const NamedThunk& b) { return a.at < b.at; });
@@ -192,23 +192,30 @@ Thunks emit_thunks(CodeArena& arena, const Callbacks& callbacks) {
   a.jne(unknown_target);
   a.jmp(x86::ptr(x86::rcx, offsetof(JumpCache::Entry, code), 8));
   a.bind(unknown_target);
-  a.mov(slot(kTemp0), x86::rax);
-  e.store_pinned();
-  if_vectors(store_vectors);
-  if_x87([&] { store_x87_to_state(0); });
-  a.lea(x86::rdi, x86::ptr(kState, -static_cast<i32>(sizeof(EngineSlots))));
-  a.mov(x86::rsi, slot(kTemp0));
-  a.mov(x86::rax, reinterpret_cast<u64>(callbacks.transfer));
-  a.call(x86::rax);
-  asmjit::Label nowhere = a.newLabel();
-  a.test(x86::rax, x86::rax);
-  a.jz(nowhere);
-  a.mov(kTlb, slot(kTlbView));
-  e.load_pinned();
-  a.jmp(x86::rax);
-  a.bind(nowhere);
-  a.mov(x86::eax, static_cast<u32>(Exit::Done));
-  a.jmp(leave);
+  // Nothing of the block is wanted any more: what comes next is wherever the engine says.
+  const auto ask = [&](const void* callback, const Gp& argument) {
+    e.store_pinned();
+    a.mov(slot(kTemp0), argument);
+    if_vectors(store_vectors);
+    if_x87([&] { store_x87_to_state(0); });
+    a.lea(x86::rdi, x86::ptr(kState, -static_cast<i32>(sizeof(EngineSlots))));
+    a.mov(x86::rsi, slot(kTemp0));
+    a.mov(x86::rax, reinterpret_cast<u64>(callback));
+    a.call(x86::rax);
+    asmjit::Label nowhere = a.newLabel();
+    a.test(x86::rax, x86::rax);
+    a.jz(nowhere);
+    a.mov(kTlb, slot(kTlbView));
+    e.load_pinned();
+    a.jmp(x86::rax);
+    a.bind(nowhere);
+    a.mov(x86::eax, static_cast<u32>(Exit::Done));
+    a.jmp(leave);
+  };
+  ask(reinterpret_cast<const void*>(callbacks.transfer), x86::rax);
+  t.step = e.here();
+  a.mov(x86::rax, slot(kExit));
+  ask(reinterpret_cast<const void*>(callbacks.step), x86::rax);
 
   t.execute = e.here();
   {

@@ -22,6 +22,8 @@ struct Callbacks {
   /// A block has ended with a jump to the guest's address `target`, of which the jump cache doesn't know: the code there, or
   /// nullptr: Exit::Done.
   u8* (*transfer)(EngineSlots* slots, u64 target) noexcept;
+  /// Executes the site's instruction by the interpreter, from its start. What comes next, as of transfer.
+  u8* (*step)(EngineSlots* slots, u64 site) noexcept;
 };
 
 constexpr u64 kGoOn = 0, kLeave = 1;
@@ -39,6 +41,7 @@ struct Thunks {
   const u8* load_x87 = nullptr;      ///< called; the guest's x87 becomes the host's. Changes rax, rcx, rdx
   const u8* execute = nullptr;      ///< called; ecx: site
   const u8* transfer = nullptr;     ///< rax: the guest's address to go on at, when everything else is done
+  const u8* step = nullptr;         ///< Slot::kExit: the site of an instruction that emitted code can't do, as before it
 };
 
 /// A routine's name and place.
