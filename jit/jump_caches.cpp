@@ -1,6 +1,9 @@
 #include "jit/jump_caches.h"
 
 #include <bit>
+#include <cstdlib>
+
+#include "base/verify.h"
 
 namespace callgate::jit {
 
@@ -17,6 +20,15 @@ void JumpCaches::empty_group(JumpCache& cache, unsigned group) {
 }
 static_assert(JumpCache::index_of(empty_rip(0)) != 0);
 
+// Most of a cache is never used: the host gives its zeroed pages when they are touched.
+JumpCache* JumpCaches::make_cache() {
+  auto* cache = static_cast<JumpCache*>(std::calloc(1, sizeof(JumpCache)));
+  VERIFY(cache != nullptr, "no memory for a jump cache");
+  cache->entry[0].rip = empty_rip(0);
+  return cache;
+}
+void JumpCaches::Free::operator()(void* p) const { std::free(p); }
+
 void JumpCaches::empty(JumpCache& cache) {
   for (u64 used = cache.used_pages; used != 0; used &= used - 1)
     empty_group(cache, static_cast<unsigned>(std::countr_zero(used)));
@@ -27,35 +39,35 @@ JumpCache& JumpCaches::select(const TlbTable* table, u32 mode_key) {
   if (recent != nullptr && recent->table == table && recent->mode_key == mode_key &&
       recent->generation == table->generation) {
     recent->last_used = ++uses_;
-    return recent->cache;
+    return *recent->cache;
   }
   View* oldest = nullptr;
   for (auto& v : views_) {
     if (v->table == table && v->mode_key == mode_key) {
       if (v->generation != table->generation) {
-        empty(v->cache);
+        empty(*v->cache);
         v->generation = table->generation;
       }
       v->last_used = ++uses_;
       recent = v.get();
-      return v->cache;
+      return *v->cache;
     }
     if (oldest == nullptr || v->last_used < oldest->last_used) oldest = v.get();
   }
   if (views_.size() < kMostViews) {
     views_.push_back(std::make_unique<View>());
     oldest = views_.back().get();
-    oldest->cache.used_pages = low_mask(1u << JumpCache::kPageBits);
+    oldest->cache.reset(make_cache());
   } else {
     given_up_++;
   }
-  empty(oldest->cache);
+  empty(*oldest->cache);
   oldest->table = table;
   oldest->mode_key = mode_key;
   oldest->generation = table->generation;
   oldest->last_used = ++uses_;
   recent = oldest;
-  return oldest->cache;
+  return *oldest->cache;
 }
 
 void JumpCaches::set(JumpCache& cache, u64 rip, const void* code) {
@@ -65,19 +77,19 @@ void JumpCaches::set(JumpCache& cache, u64 rip, const void* code) {
 
 void JumpCaches::forget(u64 rip) {
   for (auto& v : views_) {
-    JumpCache::Entry& e = v->cache.entry[JumpCache::index_of(rip)];
+    JumpCache::Entry& e = v->cache->entry[JumpCache::index_of(rip)];
     if (e.rip == rip) e = {empty_rip(JumpCache::index_of(rip)), nullptr};
   }
 }
 
 void JumpCaches::clear() {
-  for (auto& v : views_) empty(v->cache);
+  for (auto& v : views_) empty(*v->cache);
 }
 
 void JumpCaches::drop_page(u64 linear) {
   const unsigned group = JumpCache::group_of(linear);
   for (auto& v : views_)
-    if (v->cache.used_pages >> group & 1) empty_group(v->cache, group);
+    if (v->cache->used_pages >> group & 1) empty_group(*v->cache, group);
 }
 
 void JumpCaches::drop_range(u64 linear, u64 size) {

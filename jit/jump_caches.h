@@ -34,15 +34,19 @@ class JumpCaches final : public TranslationCache {
   bool has_write(u64, const u8*) const override { return false; }
 
  private:
+  struct Free {
+    void operator()(void* p) const;
+  };
   struct View {
     const TlbTable* table = nullptr;
     u32 mode_key = 0;
     u32 generation = 0;
     u64 last_used = 0;
-    JumpCache cache;
+    std::unique_ptr<JumpCache, Free> cache;
   };
   static constexpr std::size_t kMostViews = 48, kRecent = 61;
 
+  static JumpCache* make_cache();
   static void empty(JumpCache& cache);
   static void empty_group(JumpCache& cache, unsigned group);
 

@@ -9,6 +9,7 @@ namespace callgate::jit::x64 {
 
 Emitter::Emitter(const EmitContext& context, const ir::Block& block, const Loop* loop)
     : context_(context), block_(&block), loop_(loop), code_(context.workshop.code), a_(context.workshop.assembler) {
+  context.workshop.memory.release();
   code_.reset(asmjit::ResetPolicy::kSoft);
   code_.init(asmjit::Environment::host(), reinterpret_cast<u64>(context.arena.next()));
   code_.setErrorHandler(this);

@@ -8,8 +8,10 @@
 // who leave pay, out of line.
 #pragma once
 
+#include <array>
 #include <deque>
 #include <functional>
+#include <memory_resource>
 #include <unordered_map>
 #include <vector>
 
@@ -50,6 +52,8 @@ struct Workshop {
   explicit Workshop(CodeArena& arena) : flags(arena) {}
   asmjit::CodeHolder code;
   x86::Assembler assembler;
+  std::array<std::byte, 64 << 10> first_memory;
+  std::pmr::monotonic_buffer_resource memory{first_memory.data(), first_memory.size()};  ///< of one block's emission
   std::vector<u8> bytes;
   FlagThunks flags;
 };
@@ -303,8 +307,8 @@ class Emitter final : private asmjit::ErrorHandler {
   asmjit::CodeHolder& code_;
   x86::Assembler& a_;
   RowCounts* counts_of_insn_ = nullptr;
-  std::vector<Loc> loc_;
-  std::vector<u16> uses_;
+  std::pmr::vector<Loc> loc_{&context_.workshop.memory};
+  std::pmr::vector<u16> uses_{&context_.workshop.memory};
   ir::ValueId in_scratch_[16];  ///< by host register: the value that is in it
   u32 busy_ = 0;    ///< bit per host register: scratch registers with values
   u32 locked_ = 0;  ///< those that the current lowering works with
@@ -334,7 +338,7 @@ class Emitter final : private asmjit::ErrorHandler {
   u32 site_of_insn_ = ~u32{0};
   asmjit::Label bail_of_insn_;
   bool bail_used_ = false;
-  std::vector<ColdStub> cold_;
+  std::pmr::vector<ColdStub> cold_{&context_.workshop.memory};
   struct PendingLink {
     asmjit::Label stub;
     std::size_t displacement;  ///< offset of the jump's 32-bit displacement
@@ -342,7 +346,7 @@ class Emitter final : private asmjit::ErrorHandler {
     EntryState state{};
     std::size_t plain_displacement = 0, plain_stub = 0;  ///< offsets; 0: the state is plain
   };
-  std::vector<PendingLink> links_;
+  std::pmr::vector<PendingLink> links_{&context_.workshop.memory};
   std::vector<u32> starts_;
   struct PendingBail {
     asmjit::Label label;
@@ -350,7 +354,7 @@ class Emitter final : private asmjit::ErrorHandler {
     FlagRecipe recipe;
     LastX87 x87;
   };
-  std::vector<PendingBail> bails_;
+  std::pmr::vector<PendingBail> bails_{&context_.workshop.memory};
 };
 
 }  // namespace callgate::jit::x64
