@@ -65,7 +65,8 @@ std::string fault_report(Processor& p) {
     for (const FaultRecord& fault : faults) out += "  " + describe(fault) + "\n";
   }
   out += describe_registers(c.s);
-  out += "The last instructions, the one that faulted at the end:\n";
+  // Emitted code notes none of its own.
+  out += "The last instructions that were noted, the one that faulted at the end:\n";
   for (const u64 rip : c.trail()) out += describe_instruction(c, rip);
   return out;
 }

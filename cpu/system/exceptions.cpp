@@ -84,6 +84,8 @@ void Cpu::deliver_fault(const Fault& original) {
     try {
       deliver_event(static_cast<u8>(fault.vector), EventKind::Exception, fault.has_error_code, fault.error_code, s.rip);
       s.rip = next_rip();
+      // The first instruction of the handler has the same count as the one that faulted, and an engine may not note it.
+      trail_[s.retired % kTrail] = {};
       return;
     } catch (const Fault& second) {
       switch (combine(fault.vector, second.vector)) {
