@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <charconv>
 #include <cstring>
 
 #include "base/verify.h"
@@ -93,6 +94,42 @@ std::string compare_memory(Machine& a, Machine& b) {
   return out;
 }
 
+/// The host code of the block with the instruction at `rip`, as a machine emits it: of the blocks that begin there or a little
+/// before, the nearest; of those, the last.
+class HostCode {
+ public:
+  explicit HostCode(u64 rip) : rip_(rip) {}
+  void watch(Machine& m) {
+    m.on_code([this](const void* at, std::size_t size, std::string_view name) {
+      u64 begin = 0;
+      if (!name.starts_with("guest:0x") || std::from_chars(name.data() + 8, name.data() + name.size(), begin, 16).ec != std::errc{}) return;
+      constexpr u64 kLongestBlock = 1024;
+      if (begin > rip_ || rip_ - begin >= kLongestBlock || (found_ && begin < begin_)) return;
+      found_ = true;
+      begin_ = begin;
+      name_ = name;
+      address_ = reinterpret_cast<std::uintptr_t>(at);
+      code_.assign(static_cast<const u8*>(at), static_cast<const u8*>(at) + size);
+    });
+  }
+  std::string text() const {
+    if (!found_) return "The translator had no code for it: the interpreter executed it there, too.\n";
+    std::string out = fmt::format("The translator's code, {}:\n", name_);
+    for (std::size_t at = 0; at < code_.size();) {
+      const Disassembly d = disassemble(std::span(code_).subspan(at), address_ + at, CodeSize::Bits64);
+      out += fmt::format("  {:#x}  {}\n", address_ + at, d.text);
+      at += d.length;
+    }
+    return out;
+  }
+
+ private:
+  u64 rip_, begin_ = 0, address_ = 0;
+  bool found_ = false;
+  std::string name_;
+  std::vector<u8> code_;
+};
+
 }  // namespace
 
 Result<std::unique_ptr<Machine>> Lockstep::make(Engine engine) const {
@@ -140,9 +177,10 @@ Stop Lockstep::run(const RunLimits& limits) {
 }
 
 /// A fresh machine that everything but the last action was done to.
-std::unique_ptr<Machine> Lockstep::replay(Engine engine) const {
+std::unique_ptr<Machine> Lockstep::replay(Engine engine, const Prepare& prepare) const {
   auto machine = make(engine);
   VERIFY(machine.has_value(), "a machine could not be made a second time");
+  if (prepare) prepare(**machine);
   for (std::size_t n = 0; n + 1 < actions_.size(); n++) {
     const Action& a = actions_[n];
     if (!a.typed.empty()) (*machine)->serial_input(a.typed);
@@ -152,8 +190,8 @@ std::unique_ptr<Machine> Lockstep::replay(Engine engine) const {
 }
 
 /// In the middle of the last action. In one go, so that translated code is entered as it was the first time.
-std::unique_ptr<Machine> Lockstep::replay_to(Engine engine, u64 count) const {
-  auto machine = replay(engine);
+std::unique_ptr<Machine> Lockstep::replay_to(Engine engine, u64 count, const Prepare& prepare) const {
+  auto machine = replay(engine, prepare);
   if (machine->count() < count) machine->run({count, actions_.back().limits.stop_when_idle});
   return machine;
 }
@@ -192,20 +230,27 @@ std::string Lockstep::investigate(u64 from, u64 to) {
                                 alone ? "" : " (a translated block ends there; it may have gone wrong anywhere)");
   auto reference = replay_to(Engine::Interpreter, std::max(from, found.to > kShown ? found.to - kShown : 0));
   out += "The instructions before, as the interpreter executes them:\n";
+  u64 last_rip = 0;
   while (reference->count() < found.to) {
     const u64 before = reference->count();
     std::vector<std::string> next;
-    std::vector<u64> retired;
+    std::vector<u64> retired, rips;
     for (unsigned cpu = 0; cpu < reference->cpus(); cpu++) {
       next.push_back(next_instruction(*reference, cpu));
       retired.push_back(reference->cpu_state(cpu).retired);
+      rips.push_back(reference->cpu_state(cpu).rip);
     }
     reference->run({before + 1, actions_.back().limits.stop_when_idle});
     if (reference->count() == before) break;
     for (unsigned cpu = 0; cpu < reference->cpus(); cpu++)
-      if (reference->cpu_state(cpu).retired != retired[cpu]) out += fmt::format("  cpu {}  {}\n", cpu, next[cpu]);
+      if (reference->cpu_state(cpu).retired != retired[cpu]) {
+        out += fmt::format("  cpu {}  {}\n", cpu, next[cpu]);
+        last_rip = rips[cpu];
+      }
   }
-  auto subject = replay_to(Engine::Translator, found.to);
+  HostCode host_code(last_rip);
+  auto subject = replay_to(Engine::Translator, found.to, [&](Machine& m) { host_code.watch(m); });
+  out += host_code.text();
   for (unsigned cpu = 0; cpu < reference->cpus(); cpu++) {
     const CpuState &a = reference->cpu_state(cpu), &b = subject->cpu_state(cpu);
     const std::string what = compare(a, b);

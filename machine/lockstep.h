@@ -29,7 +29,8 @@ class Lockstep {
   /// As Machine::serial_input.
   void serial_input(std::span<const u8> bytes);
 
-  /// What differed first, for a person: where, both states, the instructions that led there. Empty while nothing has.
+  /// What differed first, for a person: where, the instructions that led there, the host code that the translator had for
+  /// the last one, both states. Empty while nothing has.
   const std::string& difference() const { return difference_; }
 
  private:
@@ -45,8 +46,10 @@ class Lockstep {
   Lockstep(const MachineConfig& config, Loader loader, u64 interval)
       : config_(config), loader_(std::move(loader)), interval_(interval) {}
   Result<std::unique_ptr<Machine>> make(Engine engine) const;
-  std::unique_ptr<Machine> replay(Engine engine) const;
-  std::unique_ptr<Machine> replay_to(Engine engine, u64 count) const;
+  /// `prepare` sees the fresh machine before it runs.
+  using Prepare = std::function<void(Machine&)>;
+  std::unique_ptr<Machine> replay(Engine engine, const Prepare& prepare) const;
+  std::unique_ptr<Machine> replay_to(Engine engine, u64 count, const Prepare& prepare = {}) const;
   Interval narrow(Interval interval) const;
   std::string investigate(u64 from, u64 to);
 

@@ -55,4 +55,30 @@ TEST_CASE("lockstep: a difference is found at the instruction that made it") {
                              std::to_string(at - 1) + "\n") == 0);
   CHECK(l->difference().find("out 0xe9, al\n") != std::string::npos);
   CHECK(l->difference().find("memory 0x200000: 0x00  0x5a") != std::string::npos);
+  // The code that the translator has for the OUT: it calls the handler.
+  const std::size_t code = l->difference().find("The translator's code, guest:0x");
+  REQUIRE(code != std::string::npos);
+  CHECK(l->difference().find("call 0x", code) != std::string::npos);
+}
+
+TEST_CASE("lockstep: a register that differs is told with both states") {
+  if (default_engine() != Engine::Translator) return;
+  const auto loader = [](Machine& m) {
+    if (m.config().engine == Engine::Translator)
+      m.on_debug_console([&m](std::span<const u8>) {
+        CpuState s = m.cpu_state(0);
+        s.gpr[RSI] = 0x1234;
+        m.set_cpu_state(0, s);
+      });
+    return load(m, kGuest);
+  };
+  auto l = Lockstep::create({.ram_bytes = 16 << 20}, loader, 1'000'000).value();
+  CHECK(l->run({.until_count = 2'000'000}).reason == StopReason::Requested);
+  const std::string& report = l->difference();
+  CHECK(report.find("the engines differ after count " + std::to_string(1 + 2 * 100'000 + 1)) == 0);
+  CHECK(report.find("rsi        0x0000000000000000  0x0000000000001234\n") != std::string::npos);
+  CHECK(report.find("The interpreter's registers:\n") != std::string::npos);
+  CHECK(report.find("The translator's:\n") != std::string::npos);
+  CHECK(report.find("rsi 0000000000001234") != std::string::npos);
+  CHECK(report.find("out 0xe9, al\n") != std::string::npos);
 }
