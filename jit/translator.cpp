@@ -670,7 +670,15 @@ void Translator::on_code(CodeHandler handler) {
 }
 
 void Translator::translate(Cpu& cpu) {
-  if (!cpu.careful() && can_translate(cpu)) impl_->lookup(cpu, mode_key(cpu), mode_of(cpu));
+  if (cpu.careful() || !can_translate(cpu)) return;
+  const ir::Mode mode = mode_of(cpu);
+  const u32 first = impl_->blocks.next_link();
+  const u32 number = impl_->lookup(cpu, mode_key(cpu), mode);
+  const u32 end = impl_->blocks.next_link();
+  for (u32 link = first; link < end && number != kNoBlock; link++) {
+    const Link& l = impl_->blocks.link(link);
+    if (l.target == cpu.s.rip && l.counter != nullptr) impl_->promote(cpu, link, number, mode);
+  }
 }
 
 void Translator::measure_by(u64 (*clock)()) { impl_->host_clock = clock; }

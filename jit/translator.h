@@ -90,7 +90,8 @@ class Translator {
   /// Calls `handler` with each piece of emitted code as it is made, and with what is there already that all blocks use.
   using CodeHandler = std::function<void(const EmittedCode&)>;
   void on_code(CodeHandler handler);
-  /// Translates the block at `cpu`'s RIP, if it isn't there and can be, and executes nothing.
+  /// Translates the block at `cpu`'s RIP, if it isn't there and can be, and executes nothing. A loop also gets the version
+  /// that it has when it is hot.
   void translate(Cpu& cpu);
   /// The host's time in nanoseconds, for translation_ns and nothing else. Who reads a host's clock is the caller.
   void measure_by(u64 (*clock)());

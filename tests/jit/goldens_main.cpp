@@ -151,8 +151,14 @@ void render_block(const EmittedCode& e, std::span<const u8> code, const Routines
   counts.out_of_line += count_code({e.at + e.starts.back(), e.size - e.starts.back()}, CodeSize::Bits64);
 }
 
+/// What a case becomes, and what its loops do when they are hot.
+struct Rendered {
+  std::string text, hot_text;
+  Counts counts, hot_counts;
+};
+
 /// What the block at `at` of the case becomes; how many bytes it has.
-std::size_t render_block(const Case& c, std::size_t at, Counts& counts, std::string& out) {
+std::size_t render_block(const Case& c, std::size_t at, Rendered& r) {
   most_insns = count_code(std::span(c.code).subspan(at), c.mode == test::Mode::Long64 ? CodeSize::Bits64 : CodeSize::Bits32);
   test::TestCpu t(c.mode);
   CpuState& s = t.s();
@@ -169,7 +175,8 @@ std::size_t render_block(const Case& c, std::size_t at, Counts& counts, std::str
       routines.emplace_back(e.at, e.name.substr(e.name.find(':') + 1));
       return;
     }
-    render_block(e, c.code, routines, counts, out);
+    const bool hot = e.name.ends_with("/linked");
+    render_block(e, c.code, routines, hot ? r.hot_counts : r.counts, hot ? r.hot_text : r.text);
     const ir::BlockInsn& last = e.block->insns.back();
     bytes = last.rip + last.insn.length - s.rip;
   });
@@ -179,13 +186,14 @@ std::size_t render_block(const Case& c, std::size_t at, Counts& counts, std::str
 }
 
 std::string render(const Case& c, Counts& sum) {
-  Counts counts;
-  std::string out;
-  for (std::size_t at = 0; at < c.code.size();) at += render_block(c, at, counts, out);
-  sum.guest += counts.guest;
-  sum.host += counts.host;
-  sum.out_of_line += counts.out_of_line;
-  return fmt::format("=== {}{}\n    {}\n{}", c.name, c.mode == test::Mode::Long64 ? "" : " [32-bit]", counts.text(), out);
+  Rendered r;
+  for (std::size_t at = 0; at < c.code.size();) at += render_block(c, at, r);
+  sum.guest += r.counts.guest;
+  sum.host += r.counts.host;
+  sum.out_of_line += r.counts.out_of_line;
+  std::string text = fmt::format("=== {}{}\n    {}\n{}", c.name, c.mode == test::Mode::Long64 ? "" : " [32-bit]", r.counts.text(), r.text);
+  if (!r.hot_text.empty()) text += fmt::format("    hot: {}\n{}", r.hot_counts.text(), r.hot_text);
+  return text;
 }
 
 /// A file's cases, and the comment in front of them.
@@ -198,6 +206,7 @@ File parse(const std::string& text) {
   static const std::regex kGuest(R"(^  (([0-9a-f]{2} )+) .*)");
   File file;
   std::istringstream in(text);
+  bool hot = false;
   for (std::string line; std::getline(in, line);) {
     std::smatch m;
     if (line.starts_with("# ") && !line.starts_with("# Sum: ")) file.comment += line + "\n";
@@ -208,7 +217,10 @@ File parse(const std::string& text) {
         c.mode = test::Mode::Protected32;
       }
       file.cases.push_back(c);
-    } else if (!file.cases.empty() && std::regex_match(line, m, kGuest)) {
+      hot = false;
+    } else if (line.starts_with("    hot: ")) {
+      hot = true;  // the same code once more
+    } else if (!file.cases.empty() && !hot && std::regex_match(line, m, kGuest)) {
       std::istringstream bytes(m[1].str());
       for (std::string byte; bytes >> byte;) file.cases.back().code.push_back(static_cast<u8>(std::stoul(byte, nullptr, 16)));
     }
