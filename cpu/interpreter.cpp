@@ -141,7 +141,10 @@ void Interpreter::execute_fast(Cpu& c, const u64& until) {
 
 void Interpreter::run(Cpu& c, const u64& until, const bool& stop) {
   while (c.s.retired < until && !stop) {
-    if (c.event_ready()) c.service_events();
+    if (c.event_ready()) {
+      c.service_events();
+      if (stop) return;
+    }
     if (c.s.activity != Activity::Running) return;
     advance(c, until);
   }

@@ -80,7 +80,23 @@ Exit status
 With --go-live, those of callgate run.)";
 
 /// The options of `callgate replay`. Those that it has in common with run mean the same.
-CLI::App* add_replay(CLI::App& app, CommandLine& out, std::string& engine, std::string& until, std::string& idle) {
+void add_debugger(CLI::App& command, RunOptions& run, std::string& history) {
+  command
+      .add_option("--gdb", run.gdb, "Let a debugger in: [HOST:]PORT (loopback by default) or unix:PATH; ,view=i386 or ,view=i8086")
+      ->check(some_file)
+      ->type_name("WHERE")
+      ->group("Debugger");
+  command.add_flag("-S", run.wait_for_gdb, "Hold the guest before its first instruction until the debugger says otherwise")
+      ->group("Debugger");
+  command.add_flag("-s", [&run](i64) { run.gdb = "1234"; }, "The same as --gdb 1234")->group("Debugger");
+  command.add_option("--history", history, "Host memory with which a debugger can go back in time; 0: it can't")
+      ->type_name("SIZE")
+      ->capture_default_str()
+      ->group("Debugger");
+}
+
+CLI::App* add_replay(CLI::App& app, CommandLine& out, std::string& engine, std::string& until, std::string& idle,
+                     std::string& history) {
   CLI::App* replay = app.add_subcommand("replay", "Run a recording again and tell whether it went the same way");
   RunOptions& run = out.run;
   replay->footer(kReplayFooter);
@@ -114,6 +130,7 @@ CLI::App* add_replay(CLI::App& app, CommandLine& out, std::string& engine, std::
                    },
                    "Ways to run that no guest may notice, as of callgate run")
       ->type_name("NAME=VALUE,...");
+  add_debugger(*replay, run, history);
   replay->add_option("--stats", run.stats_file, "Write figures about the run as JSON")->check(some_file)->type_name("FILE");
   return replay;
 }
@@ -307,21 +324,9 @@ CommandLine parse_command_line(std::vector<std::string> arguments) {
   run_command->add_flag("--bundle", run.bundle, "With --record: put kernel and initrd into it, so that it needs no other file")
       ->group("Time travel");
 
-  run_command
-      ->add_option("--gdb", run.gdb, "Let a debugger in: [HOST:]PORT (loopback by default) or unix:PATH; ,view=i386 or ,view=i8086")
-      ->check(some_file)
-      ->type_name("WHERE")
-      ->group("Debugger");
-  run_command->add_flag("-S", run.wait_for_gdb, "Hold the guest before its first instruction until the debugger says otherwise")
-      ->group("Debugger");
-  run_command->add_flag("-s", [&](i64) { run.gdb = "1234"; }, "The same as --gdb 1234")->group("Debugger");
-  run_command
-      ->add_option("--history", history, "Host memory with which a debugger can go back in time; 0: it can't")
-      ->type_name("SIZE")
-      ->capture_default_str()
-      ->group("Debugger");
+  add_debugger(*run_command, run, history);
 
-  CLI::App* replay_command = add_replay(app, out, engine, until, idle);
+  CLI::App* replay_command = add_replay(app, out, engine, until, idle, history);
   CLI::App* info_command =
       app.add_subcommand("info", "Tell version, engines, host, and the guest CPU's model and features; or about a recording");
   info_command->add_option("recording", out.info_file, "What callgate run --record wrote")->check(some_file)->type_name("FILE");

@@ -5,6 +5,7 @@
 #include <chrono>
 
 #include "frontend/exit_status.h"
+#include "frontend/gdb/server.h"
 #include "frontend/output.h"
 #include "frontend/run_command.h"
 #include "frontend/stats_file.h"
@@ -16,6 +17,8 @@ namespace {
 
 /// How many instructions run between two times that the console's output is shown.
 constexpr u64 kSlice = 20'000'000;
+/// The same with a debugger, which may say something.
+constexpr u64 kDebuggedSlice = 2'000'000;
 
 int report(const Error& error) {
   fmt::print(stderr, "callgate: {}\n", error.message);
@@ -41,6 +44,30 @@ const char* words(StopReason reason) {
     case StopReason::Halted: return "halted for good";
     case StopReason::Idle: return "stopped while the guest waited";
     default: return "stopped";
+  }
+}
+
+/// The recording under a debugger: it runs as the debugger wishes, to the recording's end at most.
+int debug_recording(Replay& replay, const RunOptions& run, Output& serial) {
+  const auto address = gdb::parse_address(run.gdb);
+  if (!address) return report(address.error());
+  Machine& m = replay.machine();
+  std::optional<Timeline> timeline;
+  if (run.history != 0) timeline.emplace(m, TimelineOptions{.memory_limit = run.history});
+  auto listening = gdb::Server::listen(*address, m, timeline ? &*timeline : nullptr);
+  if (!listening) return report(listening.error());
+  gdb::Server& server = **listening;
+  const Recording& r = replay.recording();
+  const u64 end = std::min(run.until, r.end ? r.end->state.count : r.last_count());
+  server.end_at(end);
+  if (run.wait_for_gdb) server.hold();
+  fmt::print(stderr, "callgate: a debugger may connect: target remote {}\n", server.where());
+  for (;;) {
+    const Stop stop = server.run({.until_count = std::min(end, m.count() + kDebuggedSlice)}, -1);
+    serial.flush();
+    const bool at_end = stop.reason == StopReason::CountReached && m.count() >= end;
+    if (at_end) server.hold();  // whoever connects may still go back
+    else if (stop.reason != StopReason::CountReached && stop.reason != StopReason::Debug) return kExitPowerOff;
   }
 }
 
@@ -72,6 +99,7 @@ int replay_command(const ReplayOptions& options, const RunOptions& run) {
   m.on_serial([&](std::span<const u8> bytes) { (*serial)->write(bytes); });
   m.on_debug_console([&](std::span<const u8> bytes) { (*debug_console)->write(bytes); });
 
+  if (!run.gdb.empty() && !options.go_live) return debug_recording(replay, run, **serial);
   const auto started = std::chrono::steady_clock::now();
   while (!replay.run(kSlice)) (*serial)->flush();
   (*serial)->flush();

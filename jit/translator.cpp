@@ -269,7 +269,10 @@ u32 Translator::Impl::translate(Cpu& c, const BlockKey& key, const ir::Mode& mod
 void Translator::Impl::run(Cpu& c, const u64& until, const bool& stop) {
   time_before_count = c.platform.now() - c.s.retired;
   while (c.s.retired < until && !stop) {
-    if (c.event_ready()) c.service_events();
+    if (c.event_ready()) {
+      c.service_events();
+      if (stop) return;
+    }
     if (c.s.activity != Activity::Running) return;
     if (c.careful() || !can_translate(c)) {
       const u64 before = c.s.retired;

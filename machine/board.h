@@ -157,6 +157,8 @@ class Board final : public PowerControl {
     u32 code = 0;
   } power;
   void request(PowerEvent event, u32 code) override;
+  /// A debugger's: called before a processor enters the handler of a maskable interrupt.
+  std::function<void(Cpu&)> on_interrupt;
   /// Set by what must end the running slice after the current instruction.
   bool end_slice = false;
 

@@ -75,6 +75,7 @@ void Debugger::clear() {
   while (!breakpoints_.empty()) remove_breakpoint(breakpoints_.begin()->first);
   watchpoints_.clear();
   watch_memory();
+  stop_on_interrupt(std::nullopt);
   end_step();
   passed_.reset();
   pending_ = hit_ = {};
@@ -105,6 +106,15 @@ void Debugger::watch_memory() {
   if (!watching && !watching_memory_) return;
   watching_memory_ = watching;
   for (auto& p : board_.processors) p->cpu.tlb.set_watch(watching ? this : nullptr);
+}
+
+void Debugger::stop_on_interrupt(std::optional<InterruptedAt> place) {
+  board_.on_interrupt = nullptr;
+  if (!place) return;
+  board_.on_interrupt = [this, place](Cpu& c) {
+    if (enabled_ && *place == InterruptedAt{code_linear(c, c.s.rip), c.s.gpr[RSP]})
+      stop_for({DebugHit::Interrupt, c.index, {place->linear, false}, WatchOn::Write});
+  };
 }
 
 // --- going on ---------------------------------------------------------------------------------------------------

@@ -58,7 +58,7 @@ struct Watchpoint {
 
 /// Why the machine stopped for the debugger.
 struct DebugHit {
-  enum Kind { None, Breakpoint, Watchpoint, Step, GuestBreak } kind = None;
+  enum Kind { None, Breakpoint, Watchpoint, Step, GuestBreak, Interrupt } kind = None;
   unsigned cpu = 0;
   DebugAddress at;  ///< Breakpoint: where it was set; Watchpoint: the first watched byte that was accessed
   WatchOn on = WatchOn::Write;  ///< the watchpoint's
@@ -79,6 +79,12 @@ class Debugger final : public ExecutionWatch {
   void add_watchpoint(const Watchpoint& watchpoint);
   bool remove_watchpoint(const Watchpoint& watchpoint);
   const std::vector<Watchpoint>& watchpoints() const { return watchpoints_; }
+  /// Stops when an interrupt's handler was entered from this place: before its first instruction.
+  struct InterruptedAt {
+    u64 linear = 0, rsp = 0;
+    bool operator==(const InterruptedAt&) const = default;
+  };
+  void stop_on_interrupt(std::optional<InterruptedAt> place);
   /// Forgets all of them, and what resume() and step() said.
   void clear();
   /// While off, nothing stops the machine; what is set stays set.

@@ -30,6 +30,7 @@ void Processor::place_apic_page() {
 
 u8 Processor::acknowledge_interrupt() {
   interrupts_taken++;
+  if (board_.on_interrupt) board_.on_interrupt(cpu);
   const u8 vector = apic.acknowledge();
   board_.log.line(LogChannel::Interrupts, "cpu {} takes interrupt {:#04x} at count {}", cpu.index, vector,
                   cpu.s.retired);

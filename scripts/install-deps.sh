@@ -9,7 +9,7 @@ set -euo pipefail
 build="g++ cmake ninja-build pkg-config ccache libfmt-dev libcli11-dev libexpected-dev libxxhash-dev doctest-dev
   libcapstone-dev libasmjit-dev zlib1g-dev libzstd-dev liblz4-dev liblzma-dev libmpfr-dev libgmp-dev"
 demo="python3 ca-certificates"
-test="python3 ca-certificates cpio"
+test="python3 ca-certificates cpio gdb"
 # gcc-12-multilib, not gcc-multilib: that one conflicts with the cross compilers.
 selftests="linux-source-6.1 xz-utils gcc-12 gcc-12-multilib libc6-dev libc6-dev-i386"
 # GCC's sanitizers come with it.

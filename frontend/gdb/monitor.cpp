@@ -52,7 +52,7 @@ std::optional<u64> parse(const std::string& word) {
   return value;
 }
 
-constexpr const char* kBadAddress = "that is no address: write a number (0x... or decimal) or $REGISTER\n";
+constexpr const char* kBadAddress = "that is no address: write a number (0x... or decimal), $REGISTER, or a sum of them\n";
 
 }  // namespace
 
@@ -61,8 +61,12 @@ void Stub::show(const std::string& text) {
   for (std::size_t at = 0; at < text.size(); at += kPiece) reply("O" + to_hex(std::string_view(text).substr(at, kPiece)));
 }
 
-// A number, or a register ("$rip").
+// A number, a register ("$rip"), or a sum of them.
 std::optional<u64> Stub::address_of(const std::string& word) const {
+  if (const std::size_t plus = word.find('+'); plus != std::string::npos) {
+    const auto left = address_of(word.substr(0, plus)), right = address_of(word.substr(plus + 1));
+    return left && right ? std::optional(*left + *right) : std::nullopt;
+  }
   if (word.empty() || word[0] != '$') return parse(word);
   std::string name = word.substr(1);
   if (name == "pc") name = registers_.view() == View::X86_64 ? "rip" : "eip";
@@ -105,7 +109,10 @@ std::string Stub::monitor(const std::string& line) {
   if (word == "when") return where();
   if (word == "goto" || word == "mark" || word == "unmark" || word == "last-write") return monitor_time(word, arguments);
   if (word == "find-kernel") return find_kernel();
-  if (word == "registers") return machine_.fault_report(general_cpu_);
+  if (word == "registers") {  // without the part that is about a fault
+    const std::string report = machine_.fault_report(general_cpu_);
+    return report.substr(0, report.find("The last instructions"));
+  }
   if (word == "quit") {
     over_ = Stop{StopReason::Requested};
     return "the run is over\n";

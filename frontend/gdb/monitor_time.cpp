@@ -47,14 +47,11 @@ Stop Stub::run_back() {
   ended_.reset();
 
   if (how == Going::StepBack) {
-    (void)cpu;
     // Behind an interrupt or a fault of this count the step is back to where it hit.
     if (inside_ && seek(here, text) && debugger_.code_address(debugger_.current_cpu()) != pc)
       return finish(stop_reply(5, debugger_.current_cpu()));
     if (here <= timeline_->begin()) return arrived(Timeline::Arrival::Begin);
-    u64 target = here - 1;
-    if (sstep_ & kStepNoInterrupts) target = before_interrupts(target);
-    if (!seek(target, text)) return arrived(text == "interrupted\n" ? Timeline::Arrival::Interrupted : Timeline::Arrival::Begin);
+    if (!seek(here - 1, text) || ((sstep_ & kStepNoInterrupts) && !leave_handlers(cpu, text))) return arrived(text == "interrupted\n" ? Timeline::Arrival::Interrupted : Timeline::Arrival::Begin);
     return finish(stop_reply(5, debugger_.current_cpu()));
   }
 
@@ -92,9 +89,35 @@ Stop Stub::run_back() {
   return finish(stop_reply(5, debugger_.current_cpu()));
 }
 
-// The count from which a step back goes: when the instruction before `count` + 1 is the last of an interrupt's handler, the
-// one that was interrupted.
-u64 Stub::before_interrupts(u64 count) { return count; }
+// A step back that came to the end of an interrupt's handler goes on to before the instruction that came before the interrupt.
+bool Stub::leave_handlers(unsigned cpu, std::string& text) {
+  constexpr u64 kLongestHandler = 2'000'000;  // beyond that, it is no handler any more but another task
+  constexpr unsigned kMostInARow = 100;
+  for (unsigned n = 0; n < kMostInARow; n++) {
+    if (!debugger_.disassemble(cpu, debugger_.code_address(cpu)).first.starts_with("iret")) return true;
+    // Where does it return to, and was that place interrupted?
+    const u64 last = machine_.count();
+    debugger_.enable(false);
+    timeline_->run({.until_count = last + 1});
+    const Debugger::InterruptedAt place{debugger_.code_address(cpu), machine_.cpu_state(cpu).gpr[RSP]};
+    if (!seek(last - std::min(last - timeline_->begin(), kLongestHandler), text)) return false;
+    std::optional<u64> interrupted;
+    const auto breakpoints = debugger_.breakpoints();
+    const auto watchpoints = debugger_.watchpoints();
+    debugger_.clear();
+    debugger_.stop_on_interrupt(place);
+    while (timeline_->run({.until_count = last}).reason == StopReason::Debug) {
+      interrupted = machine_.count();
+      debugger_.resume();
+    }
+    debugger_.clear();
+    for (const auto& [where, b] : breakpoints) debugger_.add_breakpoint(b);
+    for (const Watchpoint& w : watchpoints) debugger_.add_watchpoint(w);
+    if (!interrupted || *interrupted <= timeline_->begin()) return seek(last, text);  // the handler of a fault
+    if (!seek(*interrupted - 1, text)) return false;
+  }
+  return true;
+}
 
 std::string Stub::monitor_time(const std::string& word, const std::vector<std::string>& arguments) {
   if (timeline_ == nullptr) return kNoHistory;

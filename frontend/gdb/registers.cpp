@@ -93,16 +93,18 @@ Register general(std::string name, unsigned number, bool wide, std::string type)
 
 /// RIP, or the linear address of the instruction; ESP likewise.
 Register pointer(std::string name, bool linear, bool wide, std::string type, SegReg seg, u64& (*of)(CpuState&)) {
-  const auto base = [linear, seg](const CpuState& s) {
-    const bool long_code = (s.msr.efer & kEferLma) && s.seg[CS].long_mode();
-    return linear && !long_code ? s.seg[seg].base : 0;
+  const auto long_code = [](const CpuState& s) { return (s.msr.efer & kEferLma) && s.seg[CS].long_mode(); };
+  const auto base = [=](const CpuState& s) { return linear && !long_code(s) ? s.seg[seg].base : 0; };
+  // Of a 16-bit stack ESP's upper half is no part of the address.
+  const auto mask = [=](const CpuState& s) {
+    return linear && seg == SS && !long_code(s) && !s.seg[SS].big() ? u64{0xFFFF} : ~u64{0};
   };
   return computed(std::move(name), wide ? 8 : 4, std::move(type), Register::Core,
-                  [of, base](const RegisterValues& v) { return of(const_cast<CpuState&>(v.s)) + base(v.s); },
-                  [of, base, wide](RegisterValues& v, u64 value) {
+                  [=](const RegisterValues& v) { return (of(const_cast<CpuState&>(v.s)) & mask(v.s)) + base(v.s); },
+                  [=](RegisterValues& v, u64 value) {
                     u64& reg = of(v.s);
-                    const u64 offset = value - base(v.s);
-                    reg = wide ? offset : (reg & ~u64{0xFFFFFFFF}) | static_cast<u32>(offset);
+                    const u64 writable = mask(v.s) & (wide ? ~u64{0} : 0xFFFFFFFF);
+                    reg = (reg & ~writable) | ((value - base(v.s)) & writable);
                     return true;
                   });
 }
@@ -228,7 +230,7 @@ void add_control(std::vector<Register>& to) {
   const auto any = [](const CpuState&, u64) { return true; };
   control("cr0", "cr0_flags", [](CpuState& s) -> u64& { return s.cr0; },
           [](const CpuState&, u64 v) { return !(v & ~kCr0Known) && !((v & kCr0Pg) && !(v & kCr0Pe)); });
-  control("cr2", "data_ptr", [](CpuState& s) -> u64& { return s.cr2; }, any);
+  control("cr2", "int64", [](CpuState& s) -> u64& { return s.cr2; }, any);
   control("cr3", "int64", [](CpuState& s) -> u64& { return s.cr3; }, [](const CpuState&, u64 v) { return v >> 40 == 0; });
   control("cr4", "cr4_flags", [](CpuState& s) -> u64& { return s.cr4; },
           [](const CpuState&, u64 v) { return !(v & ~kCr4Known); });
@@ -238,7 +240,7 @@ void add_control(std::vector<Register>& to) {
   control("xcr0", "int64", [](CpuState& s) -> u64& { return s.xcr0; },
           [](const CpuState&, u64 v) { return (v & 1) && !(v & ~u64{7}) && (v & 6) != 4; });
   for (unsigned i = 0; i < 4; i++)
-    to.push_back(computed(fmt::format("dr{}", i), 8, "data_ptr", Register::System,
+    to.push_back(computed(fmt::format("dr{}", i), 8, "int64", Register::System,
                           [i](const RegisterValues& v) { return v.s.dr[i]; },
                           [i](RegisterValues& v, u64 value) { return v.s.dr[i] = value, true; }));
   to.push_back(computed("dr6", 8, "int64", Register::System, [](const RegisterValues& v) { return v.s.dr6; },

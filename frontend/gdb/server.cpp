@@ -13,6 +13,7 @@
 
 #include <cerrno>
 #include <charconv>
+#include <chrono>
 #include <csignal>
 #include <cstring>
 
@@ -138,6 +139,9 @@ Result<std::unique_ptr<Server>> Server::listen(const ServerAddress& address, Mac
 
 Server::Server(int listener, std::string where, std::string unlink, Machine& machine, Timeline* timeline, View view)
     : listener_(listener), where_(std::move(where)), unlink_(std::move(unlink)), stub_(machine, timeline, view) {
+  stub_.use_clock([]() -> u64 {
+    return static_cast<u64>(std::chrono::nanoseconds(std::chrono::steady_clock::now().time_since_epoch()).count());
+  });
   stub_.on_poll([this] {
     read_some();
     return stub_.interrupt_asked();

@@ -29,6 +29,8 @@ class Server {
 
   /// The machine does not run before a debugger lets it.
   void hold() { stub_.hold(); }
+  /// As Stub::end_at.
+  void end_at(u64 count) { stub_.end_at(count); }
   /// How a debugger connects: "target remote ...".
   const std::string& where() const { return where_; }
   /// As Machine::run, as the debugger wishes. Debug: the machine stands still; come again. Requested: the debugger ended the

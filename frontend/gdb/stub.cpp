@@ -20,7 +20,10 @@ std::string thread_id(unsigned cpu) { return fmt::format("{:x}", cpu + 1); }
 Stub::Stub(Machine& machine, Timeline* timeline, View view)
     : machine_(machine), debugger_(machine.debugger()), timeline_(timeline), registers_(view) {
   if (timeline_ != nullptr)
-    timeline_->on_progress([this](const Timeline::Progress&) { return !(poll_ && poll_()); });
+    timeline_->on_progress([this](const Timeline::Progress& progress) {
+      tell_progress(progress);
+      return !(poll_ && poll_());
+    });
 }
 
 Stub::~Stub() {
@@ -117,11 +120,30 @@ std::string Stub::hit_reply() const {
     const char* kind = hit.on == WatchOn::Write ? "watch" : hit.on == WatchOn::Read ? "rwatch" : "awatch";
     reason = fmt::format("{}:{:x};", kind, hit.at.address);
   } else if (hit.kind == DebugHit::Breakpoint && !hit.at.physical) {
-    const auto it = breaks_.find(hit.at.address);
+    // Where CS has a base, the PC that GDB sees is no linear address: it would take the stop for one that it has no
+    // breakpoint for any more, and go on. So it is told of a trap, and nothing else.
+    const bool seen = pc(hit.cpu) == hit.at.address;
+    const auto it = seen ? breaks_.find(hit.at.address) : breaks_.end();
     if (it != breaks_.end() && it->second.software && has_swbreak_) reason = "swbreak:;";
     else if (it != breaks_.end() && it->second.hardware && has_hwbreak_) reason = "hwbreak:;";
   }
   return stop_reply(kSigTrap, hit.cpu, reason);
+}
+
+void Stub::tell_progress(const Timeline::Progress& progress) {
+  constexpr u64 kBetween = 1'000'000'000;
+  if (clock_ == nullptr || !searching_ || clock_() - told_at_ < kBetween) return;
+  told_at_ = clock_();
+  show(fmt::format("callgate: at count {}, on the way from {} to {}\n", progress.at, progress.from, progress.to));
+}
+
+// The PC as GDB sees it.
+u64 Stub::pc(unsigned cpu) const {
+  u64 value = 0;
+  const std::size_t number = registers_.find(registers_.view() == View::X86_64 ? "rip" : "eip");
+  const std::vector<u8> bytes = registers_.read(values(cpu), number);
+  for (std::size_t i = 0; i < bytes.size(); i++) value |= u64{bytes[i]} << (8 * i);
+  return value;
 }
 
 // The guest is at its end. It can be looked at, and gone back from; going on ends the run.
@@ -138,7 +160,7 @@ void Stub::ended(const Stop& stop) {
       what = "triple fault";
       signal = kSigAbort;
       break;
-    default: what = "the run is over";
+    default: what = "the recording is over";
   }
   show(fmt::format("callgate: {} (count {})\n", what, machine_.count()));
   stop_with(stop_reply(signal, debugger_.current_cpu(), timeline_ != nullptr ? "replaylog:end;" : ""));
@@ -161,11 +183,12 @@ void Stub::resume(Going how, unsigned cpu) {
 }
 
 bool Stub::range_goes_on() const {
-  const u64 pc = machine_.cpu_state(resume_cpu_).rip;
-  return debugger_.hit().kind == DebugHit::Step && pc >= range_start_ && pc < range_end_;
+  const u64 at = pc(resume_cpu_);
+  return debugger_.hit().kind == DebugHit::Step && at >= range_start_ && at < range_end_;
 }
 
-Stop Stub::run(const RunLimits& limits) {
+Stop Stub::run(const RunLimits& wanted) {
+  const RunLimits limits{std::min(wanted.until_count, end_), wanted.stop_when_idle};
   if (going_ == Going::Back || going_ == Going::StepBack) return run_back();
   for (;;) {
     const u64 before = machine_.count();
@@ -182,6 +205,9 @@ Stop Stub::run(const RunLimits& limits) {
         stop_with(hit_reply());
         return stop;
       case StopReason::CountReached:
+        if (machine_.count() < end_) return stop;
+        ended(stop);
+        return {StopReason::Debug};
       case StopReason::Requested:
       case StopReason::Idle: return stop;
       default: ended(stop); return {StopReason::Debug};

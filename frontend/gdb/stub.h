@@ -43,12 +43,17 @@ class Stub {
   bool stopped() const { return going_ == Going::Not; }
   /// Holds the machine before its first instruction until a debugger says otherwise.
   void hold() { going_ = Going::Not; }
+  /// The guest's run has an end that it doesn't know of itself: a recording's.
+  void end_at(u64 count) { end_ = count; }
   /// Runs on, as the debugger wished. Debug: the machine stopped for the debugger, which knows already.
   Stop run(const RunLimits& limits);
   /// The debugger asked for a stop during a search.
   bool interrupt_asked() const { return interrupt_asked_; }
-  /// Called during long searches; true interrupts them.
+  /// Called during long searches; true interrupts them. What take_output() has then is to be sent.
   void on_poll(std::function<bool()> poll) { poll_ = std::move(poll); }
+  /// A clock of the host, in nanoseconds: with it, long searches tell about every second how far they are. (It also keeps
+  /// GDB from giving up on a monitor command.)
+  void use_clock(u64 (*nanoseconds)()) { clock_ = nanoseconds; }
   /// The debugger wants the whole program to end, or it went on after the guest had ended.
   std::optional<Stop> over() const { return over_; }
 
@@ -63,6 +68,7 @@ class Stub {
   struct Searching {
     explicit Searching(Stub& s) : stub(s), outer(s.searching_) {
       if (!outer) s.interrupt_asked_ = false;
+      if (!outer && s.clock_ != nullptr) s.told_at_ = s.clock_();
       s.searching_ = true;
     }
     ~Searching() { stub.searching_ = outer; }
@@ -88,7 +94,9 @@ class Stub {
   RegisterValues values(unsigned cpu) const;
   bool set_values(unsigned cpu, const RegisterValues& before, const RegisterValues& now);
   std::optional<unsigned> thread(Reader& r) const;
+  u64 pc(unsigned cpu) const;
   void changed();
+  void tell_progress(const Timeline::Progress& progress);
 
   // stub_query.cpp
   void query(Reader r, const std::string& packet);
@@ -121,7 +129,7 @@ class Stub {
   void show(const std::string& text);
   std::optional<u64> address_of(const std::string& word) const;
   bool seek(u64 count, std::string& text);
-  u64 before_interrupts(u64 count);
+  bool leave_handlers(unsigned cpu, std::string& text);
 
   Machine& machine_;
   Debugger& debugger_;
@@ -138,10 +146,13 @@ class Stub {
   unsigned sstep_ = kStepEnabled | kStepNoInterrupts | kStepNoTimers;
   bool physical_memory_ = false;
   bool searching_ = false, interrupt_asked_ = false;
+  u64 (*clock_)() = nullptr;
+  u64 told_at_ = 0;
   bool has_swbreak_ = false, has_hwbreak_ = false;
   bool inside_ = false;  ///< stopped behind an event that was delivered at the same count
   std::string why_ = "S05";
   std::optional<Stop> ended_, over_;
+  u64 end_ = ~u64{0};
   std::map<u64, GdbBreak> breaks_;
   std::map<u64, std::optional<u64>> spaces_;  ///< CR3 by breakpoint address, from monitor break-in
   std::optional<u64> every_space_;

@@ -155,8 +155,8 @@ TEST_CASE("stub: conditions are evaluated here, and replaced when the breakpoint
   CHECK(starts(w.ask("c"), "T05"));
   CHECK(w.machine->cpu_state(0).gpr[RAX] == 600);
   CHECK(w.ask(std::string("z0,") + kStore + ",1") == "OK");
-  CHECK(starts(w.ask("c"), "T05thread"));  // until the end: every processor halted
-  CHECK(w.machine->cpu_state(0).gpr[RAX] == 600);
+  CHECK(w.ask("c").find("replaylog:end") != std::string::npos);  // every processor halted
+  CHECK(w.machine->cpu_state(0).gpr[RAX] == 1000);
 }
 
 TEST_CASE("stub: watchpoints say what they watched") {
@@ -335,7 +335,7 @@ TEST_CASE("stub: the guest's end can be looked at; going on from there ends the 
   Wire w(test::machine_with({0xB0, 21, 0xE6, 0xF4}, {.ram_bytes = 16 << 20}));
   CHECK(w.ask("c").find("replaylog:end") != std::string::npos);
   CHECK(w.console.find("debug-exit") != std::string::npos);
-  CHECK(w.ask("p0") == "1500000000000000");
+  CHECK(starts(w.ask("p0"), "15"));
   CHECK(w.ask("c") == "W2b");
   CHECK(w.stub.over()->reason == StopReason::DebugExit);
 }

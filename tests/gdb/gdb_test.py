@@ -1,0 +1,154 @@
+#!/usr/bin/env python3
+"""Sessions of a real GDB. What it prints is compared with a transcript that people have read; both engines must give the same.
+`gdb_test.py --update` writes the transcripts anew."""
+import pathlib
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+import unittest
+
+HERE = pathlib.Path(__file__).resolve().parent
+sys.path.insert(0, str(HERE.parent))
+from support import CACHE, CALLGATE, SLOWDOWN, callgate, hashes, x86_tool
+
+GDB = shutil.which("gdb") or shutil.which("gdb-multiarch")
+UPDATE = "--update" in sys.argv
+
+
+def modes():
+    """The bare-metal kernel: what boots, and the same with symbols for 64 bits."""
+    tools = [x86_tool(name) for name in ("as", "ld", "objcopy")]
+    if not all(tools):
+        raise unittest.SkipTest("no x86 assembler (the package binutils-x86-64-linux-gnu has one)")
+    assembler, linker, objcopy = tools
+    made, elf, boot = FOLDER / "modes.o", FOLDER / "modes.elf", FOLDER / "modes.boot"
+    subprocess.run([assembler, "--64", "-o", made, HERE / "modes.S"], check=True)
+    subprocess.run([linker, "-m", "elf_x86_64", "-z", "max-page-size=4096", "--no-warn-rwx-segments", "-T", HERE / "modes.ld",
+                    "-o", elf, made], check=True)
+    subprocess.run([objcopy, "-O", "elf32-i386", elf, boot], check=True)
+    return elf, boot
+
+
+class Debugged:
+    """callgate with a debugger's socket."""
+
+    def __init__(self, *arguments, view="x86-64"):
+        self.socket = FOLDER / f"socket{time.monotonic_ns()}"
+        self.process = subprocess.Popen([CALLGATE, *map(str, arguments), "--gdb", f"unix:{self.socket},view={view}", "-S"],
+                                        stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+
+    def __enter__(self):
+        deadline = time.monotonic() + 60 * SLOWDOWN
+        while not self.socket.exists():
+            if self.process.poll() is not None or time.monotonic() > deadline:
+                raise AssertionError("callgate does not listen: " + self.process.stderr.read())
+            time.sleep(0.02)
+        return self
+
+    def __exit__(self, *_):
+        if self.process.poll() is None:
+            self.process.kill()
+        self.process.wait()
+        self.process.stdout.close()
+        self.process.stderr.close()
+
+    def session(self, commands, elf=None, architecture="i386:x86-64"):
+        """Types the commands into GDB: everything that it printed, with the commands."""
+        script = FOLDER / "session.gdb"
+        start = ["set width 0", "set height 0", "set confirm off", "set style enabled off", f"set architecture {architecture}", "set osabi none",
+                 "set trace-commands on"]
+        lines = [line.replace("SOCKET", str(self.socket)).replace("ELF", str(elf)) for line in commands]
+        script.write_text("\n".join(start + lines) + "\n")
+        run = subprocess.run([GDB, "-nx", "-q", "-batch", *(["-ex", f"file {elf}"] if elf else []), "-x", script],
+                             stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+                             errors="replace", timeout=400 * SLOWDOWN)
+        # How long a search takes is the host's business.
+        text = re.sub(r"callgate: at count .*\n", "", run.stdout)
+        return text.replace(str(self.socket), "SOCKET").replace(str(FOLDER), "FOLDER")
+
+
+@unittest.skipUnless(GDB, "there is no gdb (scripts/install-deps.sh installs it)")
+class Sessions(unittest.TestCase):
+    maxDiff = None
+
+    def transcript(self, name, text):
+        expected = HERE / f"{name}.expected"
+        if UPDATE:
+            expected.write_text(text)
+        version = subprocess.run([GDB, "--version"], stdout=subprocess.PIPE, text=True).stdout.splitlines()[0]
+        if not re.search(r"\) 13\.|\b13\.\d", version):
+            self.skipTest(f"the transcripts are of GDB 13, this is {version}")
+        self.assertEqual(text, expected.read_text())
+
+    def test_every_mode_of_the_processor_forward_and_back(self):
+        elf, boot = modes()
+        commands = [line for line in (HERE / "modes.gdb").read_text().splitlines() if line and not line.startswith("#")]
+        for engine in ("interp", "jit"):
+            with self.subTest(engine), Debugged("run", "--kernel", boot, "--engine", engine, "-m", "16M") as machine:
+                text = machine.session(commands, elf)
+                text = re.sub(r", \d+ checkpoints, \d+ MiB", ", some checkpoints", text)
+                self.transcript("modes", text)
+
+    def test_real_mode_with_linear_addresses(self):
+        _, boot = modes()
+        commands = ["target remote SOCKET", "break real16", "continue", "p/x $cs", "x/4i $pc", "stepi 5", "break real_function",
+                    "continue", "p $pc", "p $sp", "x/1hx $sp", "stepi 2", "p/x *(short *) &real_word", "reverse-stepi", "p $pc",
+                    "monitor registers", "kill"]
+        with Debugged("run", "--kernel", boot, "-m", "16M", view="i8086") as machine:
+            self.transcript("real", machine.session(commands, boot, architecture="i8086"))
+
+    def test_a_debugger_changes_no_hash(self):
+        elf, boot = modes()
+        plain = callgate("run", "--kernel", boot, "-m", "16M", "--hash-every", 500)
+        commands = ["target remote SOCKET", "break *(0xffff800000000000 + (long) &work)", "watch *(int *) &counter", "continue",
+                    "info registers all", "x/64xb $rsp", "continue", "stepi 20", "info all-registers", "delete", "continue", "kill"]
+        with Debugged("run", "--kernel", boot, "-m", "16M", "--hash-every", 500) as machine:
+            machine.session(commands, elf)
+            _, errors = machine.process.communicate(timeout=60 * SLOWDOWN)
+        want = hashes(plain.stderr)
+        self.assertGreater(len(want), 2)
+        got = hashes(errors)
+        self.assertGreater(len(set(got) & set(want)), 2)
+        self.assertEqual({n: got[n] for n in got if n in want}, {n: want[n] for n in got if n in want})
+
+
+@unittest.skipUnless(GDB, "there is no gdb (scripts/install-deps.sh installs it)")
+class DebianKernel(unittest.TestCase):
+    """A distribution's kernel, without symbols: from its first instruction to user space, and back."""
+
+    def test_from_the_first_instruction_to_user_space_and_back(self):
+        kernel, initrd = CACHE / "kernels/cloud/vmlinuz", CACHE / "demo-initrd.img"
+        if not kernel.exists() or not initrd.exists():
+            self.skipTest("no kernel in the cache (scripts/fetch-guests.sh fetches it)")
+        commands = [
+            "target remote SOCKET", "p $efer", "stepi 3", "monitor when", "monitor find-kernel", "monitor goto 900000000",
+            "maintenance flush register-cache", "monitor find-kernel",
+            # The first system call of the first process.
+            "hbreak *$lstar", "continue", "p $cpl", "p/x $rcx", "reverse-stepi", "p $cpl", "x/i $pc", "stepi", "p/x $rip - $lstar",
+            "reverse-stepi", "p/x $rcx", "monitor mark user", "monitor last-write $rsp", "delete", "monitor goto 0",
+            "maintenance flush register-cache", "monitor when", "monitor goto user", "maintenance flush register-cache", "x/i $pc",
+            "kill"]
+        with Debugged("run", "--kernel", kernel, "--initrd", initrd, "--append", "console=ttyS0", "--serial", "none", "--linux-entry",
+                      "64bit") as machine:
+            text = machine.session(commands)
+        self.assertIn("count 3,", text)
+        self.assertRegex(text, r"Linux version \d+\.\d+")
+        offset = re.search(r"KASLR offset (0x[0-9a-f]+)\ntype: symbol-file -o \1 vmlinux", text)
+        self.assertTrue(offset, text)
+        self.assertEqual(int(offset.group(1), 16) % (2 << 20), 0)
+        self.assertNotEqual(int(offset.group(1), 16), 0)
+        # At the entry of the first system call; before it, the SYSCALL in ring 3 whose next instruction RCX has.
+        self.assertRegex(text, r"(?s)\+p \$cpl\n\$\d+ = 0\n.*\+reverse-stepi.*\+p \$cpl\n\$\d+ = 3\n\+x/i \$pc\n=> 0x[0-9a-f]+:\tsyscall")
+        self.assertRegex(text, r"\+p/x \$rip - \$lstar\n\$\d+ = 0x0\n")
+        self.assertRegex(text, r"was last written by the instruction that ends at count \d+|nobody wrote")
+        self.assertRegex(text, r"count 0, guest time 0")
+        self.assertRegex(text, r"(?s)\+monitor goto user.*\+x/i \$pc\n=> 0x[0-9a-f]+:\tsyscall")
+
+
+if __name__ == "__main__":
+    with tempfile.TemporaryDirectory(prefix="callgate-gdb-") as folder:
+        FOLDER = pathlib.Path(folder)
+        unittest.main(argv=[a for a in sys.argv if a != "--update"])
