@@ -22,7 +22,7 @@ constexpr u64 kPt = M::kTables + 0x8000, kEntry = 0xB000, kUserData = 0x31000, k
 void put(Code& code, const Code& bytes) { code.insert(code.end(), bytes.begin(), bytes.end()); }
 template <class T>
 void put_value(Code& code, T value) {
-  for (unsigned n = 0; n < sizeof value; n++) code.push_back(static_cast<u8>(u64{value} >> 8 * n));
+  for (unsigned n = 0; n < sizeof value; n++) code.push_back(static_cast<u8>(static_cast<u64>(value) >> 8 * n));
 }
 
 const std::vector<Code> kAnywhere = {

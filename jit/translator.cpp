@@ -11,6 +11,7 @@
 #include "jit/build_block.h"
 #include "jit/jump_caches.h"
 #include "jit/passes/flags_liveness.h"
+#include "jit/passes/order_ops.h"
 #include "jit/passes/probe_groups.h"
 #include "jit/trace.h"
 #include "jit/x64/emitter.h"
@@ -77,6 +78,10 @@ struct Translator::Impl final : CodeListener {
   bool has_code(u32 frame) const override { return blocks.has_code(frame); }
 
   void flush();
+  void verify() const {
+    const std::string wrong = ir::verify(block);
+    VERIFY(wrong.empty(), ("a block breaks the rules of the IR: " + wrong + "\n" + ir::print(block)).c_str());
+  }
   u32 lookup(Cpu& c, u32 mode_key, const ir::Mode& mode, u16 entry = 0);
   void promote(Cpu& c, u32 link, u32 plain, const ir::Mode& mode);
   u32 translate(Cpu& c, const BlockKey& key, const ir::Mode& mode, const u8* page);
@@ -230,19 +235,18 @@ u32 Translator::Impl::translate(Cpu& c, const BlockKey& key, const ir::Mode& mod
     t.bytes = static_cast<u16>(std::min<unsigned>(64, kPageSize - offset));
     t.restless = true;
   } else if (!block.insns.empty()) {
-    if (options.verify) {
-      const std::string wrong = ir::verify(block);
-      VERIFY(wrong.empty(), ("a block breaks the rules of the IR: " + wrong + "\n" + ir::print(block)).c_str());
-    }
+    if (options.verify) verify();
     for (ir::BlockInsn& b : block.insns)
       if (b.count != 0 && !x64::can_lower(block, b, host)) {
         b.count = 0;
         b.may_leave = true;
       }
     if (key.mode & kModeX87) x64::note_x87(block, host);
+    order_ops(block);
     if (options.passes && !(key.mode & kModeUngrouped)) probe_groups(block);
     if (options.passes) flags_liveness(block);
     else all_flags_live(block);
+    if (options.verify) verify();
     const x64::EmitContext context{arena, thunks, host, sites, insns, counts, states, workshop, new_counter, blocks.next_number(),
                                    blocks.next_link(), options.chaining, key.entry};
     const x64::Emitted e = emit(context);
