@@ -92,6 +92,11 @@ void JumpCaches::drop_page(u64 linear) {
     if (v->cache->used_pages >> group & 1) empty_group(*v->cache, group);
 }
 
+void JumpCaches::drop_space(u32 root) {
+  for (auto& v : views_)
+    if (v->table != nullptr && v->table->root == root) empty(*v->cache);
+}
+
 void JumpCaches::drop_range(u64 linear, u64 size) {
   if (size >> kPageShift >= u64{1} << JumpCache::kPageBits) return clear();
   for (u64 at = 0; at < size; at += kPageSize) drop_page(linear + at);

@@ -27,6 +27,8 @@ class JumpCaches final : public TranslationCache {
   // TranslationCache
   void drop_page(u64 linear) override;
   void drop_range(u64 linear, u64 size) override;
+  void drop_range_of(u32 root, u64, u64) override { drop_space(root); }
+  void drop_space(u32 root) override;
   void drop_all() override { clear(); }
   void drop_write_page(u64) override {}
   void drop_write_host(const u8*) override {}

@@ -31,6 +31,7 @@ void SoftTlb::make_tables(Space& space) {
     table.reset(static_cast<TlbTable*>(std::calloc(1, sizeof(TlbTable))));
     VERIFY(table != nullptr, "no host memory for a soft TLB");
     empty_slot(*table, 0);
+    table->root = kNoFrame;
   }
 }
 
@@ -41,7 +42,49 @@ void SoftTlb::select(Space& space) {
   constexpr unsigned kPlain = static_cast<unsigned>(AccessContext::Supervisor);
   if (!space.mode.smap) view_[static_cast<unsigned>(AccessContext::SupervisorAc)] = view_[kPlain];
   mode_ = space.mode;
+  if (current_ != nullptr && space.table[kPlain]->count == 0) inherit(space, *current_);
+  current_ = &space;
   epoch_++;
+}
+
+// A new process shares the kernel's half with all others: its root holds the same entries, and so everything behind them is
+// the same, down to the accessed bits that a walk would set. Only the root's own accessed bit is another one: where it isn't
+// set yet, a walk must come first.
+void SoftTlb::inherit(Space& space, const Space& from) {
+  constexpr u64 kPresentAndAccessed = 0x21;
+  if (caching_ != TlbCaching::Full || !space.mode.long_mode) return;
+  PagingMode like = from.mode;
+  like.root = space.mode.root;
+  if (!(like == space.mode)) return;
+  const PhysicalPage root = memory_.page(memory_.cpu_address(space.mode.root)),
+                     from_root = memory_.page(memory_.cpu_address(from.mode.root));
+  if (root.frame == kNoFrame || from_root.frame == kNoFrame) return;
+  bool shared[512] = {};
+  for (unsigned i = 256; i < 512; i++) {
+    const u64 entry = load_as<u64>(root.host + 8 * i);
+    shared[i] = (entry & kPresentAndAccessed) == kPresentAndAccessed && entry == load_as<u64>(from_root.host + 8 * i);
+  }
+  for (const AccessContext context : {AccessContext::Supervisor, AccessContext::SupervisorAc}) {
+    const TlbTable& source = *from.table[static_cast<unsigned>(context)];
+    TlbTable& t = *space.table[static_cast<unsigned>(context)];
+    for (u32 i = 0; i < source.count; i++) {
+      const u64 slot = source.list[i], empty = TlbTable::empty_tag(slot);
+      const u64 tags[] = {source.read_tag[slot], source.exec_tag[slot], source.write_tag[slot]};
+      const u64* known = std::find_if(std::begin(tags), std::end(tags), [&](u64 tag) { return tag != empty; });
+      if (known == std::end(tags) || *known >> 63 == 0) continue;
+      const unsigned index = *known >> 39 & 511;
+      if (!shared[index]) continue;
+      memory_.tracker().note_entry(root.frame, index, 4, 8, *known);
+      t.root = root.frame;
+      t.listed[slot / 64] |= u64{1} << (slot % 64);
+      t.list[t.count++] = static_cast<u16>(slot);
+      t.read_tag[slot] = tags[0];
+      t.exec_tag[slot] = tags[1];
+      t.write_tag[slot] = tags[2];
+      t.addend[slot] = source.addend[slot];
+      stats_.inherited++;
+    }
+  }
 }
 
 void SoftTlb::set_mode(const PagingMode& mode) {
@@ -57,7 +100,10 @@ void SoftTlb::set_mode(const PagingMode& mode) {
     oldest = spaces_.back().get();
     make_tables(*oldest);
   } else {
-    for (auto& table : oldest->table) clear(*table);
+    for (auto& table : oldest->table) {
+      clear(*table);
+      table->root = kNoFrame;
+    }
     stats_.spaces_recycled++;
   }
   oldest->mode = wanted;
@@ -100,6 +146,7 @@ void SoftTlb::insert(AccessContext context, u64 linear, const Walk& w, const Phy
   if (caching_ == TlbCaching::OnePage) drop_all();
 
   TlbTable& t = *view_[static_cast<unsigned>(context)];
+  if (w.count != 0 && w.step[0].level == 4) t.root = w.step[0].frame;
   const u64 tag = linear & ~kPageMask;
   const u64 slot = TlbTable::slot_of(linear);
   if (!bit(t.listed[slot / 64], slot % 64)) {
@@ -164,21 +211,39 @@ void SoftTlb::drop_page(u64 linear) {
   });
 }
 
-void SoftTlb::drop_range(u64 linear, u64 size) {
-  stats_.range_drops++;
-  epoch_++;
+void SoftTlb::drop_range(TlbTable& t, u64 linear, u64 size) {
   const u64 pages = size >> kPageShift;
-  const auto drop = [&](TlbTable& t, u64 slot) {
+  const auto drop = [&](u64 slot) {
     // Emptying a slot that is empty already does no harm.
     if (t.read_tag[slot] - linear < size || t.exec_tag[slot] - linear < size || t.write_tag[slot] - linear < size)
       empty_slot(t, slot);
   };
+  if (pages < t.count) {
+    for (u64 page = 0; page < pages; page++) drop(TlbTable::slot_of(linear + (page << kPageShift)));
+  } else {
+    for (u32 i = 0; i < t.count; i++) drop(t.list[i]);
+  }
+}
+
+void SoftTlb::drop_range(u64 linear, u64 size) {
+  stats_.range_drops++;
+  epoch_++;
+  each_table([&](TlbTable& t) { drop_range(t, linear, size); });
+}
+
+void SoftTlb::drop_range_of(u32 root, u64 linear, u64 size) {
+  stats_.range_drops++;
+  epoch_++;
   each_table([&](TlbTable& t) {
-    if (pages < t.count) {
-      for (u64 page = 0; page < pages; page++) drop(t, TlbTable::slot_of(linear + (page << kPageShift)));
-    } else {
-      for (u32 i = 0; i < t.count; i++) drop(t, t.list[i]);
-    }
+    if (t.root == root) drop_range(t, linear, size);
+  });
+}
+
+void SoftTlb::drop_space(u32 root) {
+  stats_.space_drops++;
+  epoch_++;
+  each_table([&](TlbTable& t) {
+    if (t.root == root) clear(t);
   });
 }
 

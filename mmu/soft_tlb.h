@@ -35,6 +35,7 @@ struct TlbTable {
   u16 list[kSlots];
   u32 count;
   u32 generation;  ///< changes when the table is cleared as a whole
+  u32 root;        ///< frame of the table that the walks of its translations began with, once there is one (4-level paging)
 
   /// Plain low bits of the page number: emitted code finds a slot in three instructions.
   static constexpr u64 slot_of(u64 linear) { return (linear >> kPageShift) & (kSlots - 1); }
@@ -129,13 +130,15 @@ class SoftTlb final : public TranslationCache {
   const TlbTable* table(AccessContext context) const { return view_[static_cast<unsigned>(context)]; }
 
   struct Stats {
-    u64 fills = 0, page_drops = 0, range_drops = 0, flushes = 0, spaces_recycled = 0;
+    u64 fills = 0, page_drops = 0, range_drops = 0, space_drops = 0, flushes = 0, spaces_recycled = 0, inherited = 0;
   };
   const Stats& stats() const { return stats_; }
 
   // TranslationCache: how coherence is kept.
   void drop_page(u64 linear) override;
   void drop_range(u64 linear, u64 size) override;
+  void drop_range_of(u32 root, u64 linear, u64 size) override;
+  void drop_space(u32 root) override;
   void drop_all() override;
   void drop_write_page(u64 linear) override;
   void drop_write_host(const u8* host) override;
@@ -165,9 +168,12 @@ class SoftTlb final : public TranslationCache {
   bool translate(AccessContext context, u64 linear, unsigned size, u64 wrap, AccessKind kind, Translation (&parts)[2]);
   void insert(AccessContext context, u64 linear, const Walk& walk, const PhysicalPage& page);
   void select(Space& space);
+  /// Gives an empty space what `from` knows of the upper half, where both share it.
+  void inherit(Space& space, const Space& from);
   static void make_tables(Space& space);
   static void empty_slot(TlbTable& table, u64 slot);
   static void clear(TlbTable& table);
+  static void drop_range(TlbTable& table, u64 linear, u64 size);
   template <class F>
   void each_table(F&& f) const;
 
@@ -182,6 +188,7 @@ class SoftTlb final : public TranslationCache {
   const PageWatch* watch_ = nullptr;
   TlbCaching caching_;
   std::vector<std::unique_ptr<Space>> spaces_;
+  Space* current_ = nullptr;
   std::unique_ptr<TlbTable, Free> watched_;
   Stats stats_;
 };

@@ -167,6 +167,10 @@ void TranslationTracker::drop_entry(Table& table, unsigned index, u64 before) {
   }
   for (unsigned i = 0; i < table.roles; i++) {
     const unsigned level = static_cast<unsigned>(table.role[i] & kPageMask);
+    if (level == 4) {
+      drop_root_entry(table, index);
+      continue;
+    }
     const unsigned shift = entry_shift(level, table.entry_bytes);
     const u64 linear = sign_extend((table.role[i] & ~kPageMask) + (u64{index} << shift), kLinearBits);
     if (level == 1) {
@@ -175,6 +179,12 @@ void TranslationTracker::drop_entry(Table& table, unsigned index, u64 before) {
       drop_range(linear, u64{1} << shift);
     }
   }
+}
+
+void TranslationTracker::drop_root_entry(const Table& table, unsigned index) {
+  const unsigned shift = entry_shift(4, table.entry_bytes);
+  const u64 linear = sign_extend(u64{index} << shift, kLinearBits);
+  for (TranslationCache* cache : caches_) cache->drop_range_of(table.frame, linear, u64{1} << shift);
 }
 
 bool TranslationTracker::drop_below(u64 linear, u64 entry, unsigned entry_bytes) {
@@ -197,7 +207,7 @@ void TranslationTracker::drop_cached(const Table& table, u64 role) {
   const unsigned level = static_cast<unsigned>(role & kPageMask);
   const u64 base = role & ~kPageMask;
   if (level == 4) {
-    drop_all();
+    for (TranslationCache* cache : caches_) cache->drop_space(table.frame);
     return;
   }
   const unsigned shift = entry_shift(level, table.entry_bytes);

@@ -25,6 +25,10 @@ class TranslationCache {
   virtual void drop_page(u64 linear) = 0;
   /// Forgets [linear, linear + size) in all address spaces. size is a power of two of at least a page.
   virtual void drop_range(u64 linear, u64 size) = 0;
+  /// Forgets [linear, linear + size) in the address spaces whose walks begin with the table in frame `root`.
+  virtual void drop_range_of(u32 root, u64 linear, u64 size) = 0;
+  /// Forgets these address spaces altogether.
+  virtual void drop_space(u32 root) = 0;
   /// Forgets everything.
   virtual void drop_all() = 0;
   /// Forgets direct writes to one linear page.
@@ -90,6 +94,8 @@ class TranslationTracker {
   static unsigned entry_shift(unsigned level, unsigned entry_bytes);
   void drop_page(u64 linear);
   void drop_range(u64 linear, u64 size);
+  /// Drops what came through entry `index` of a table of level 4: only the spaces that it is the root of have that.
+  void drop_root_entry(const Table& table, unsigned index);
   /// Drops what came through entry `index`, whose value was `before`.
   void drop_entry(Table& table, unsigned index, u64 before);
   /// Drops what came through the page table below a level 2 entry that maps [linear, ...). False: ask for the whole
