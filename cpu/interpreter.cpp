@@ -106,6 +106,7 @@ void Interpreter::execute_one_carefully(Cpu& c) {
 }
 
 // The fast loop: no shadow, no single step, no breakpoint; instructions of one page at a time.
+template <bool ToBranch>
 void Interpreter::execute_fast(Cpu& c, const u64& until) {
   c.set_limit(until);
   const u64 start = c.s.retired;
@@ -125,12 +126,15 @@ void Interpreter::execute_fast(Cpu& c, const u64& until) {
     for (;;) {
       c.note_on_trail(c.s.rip);
       c.next_rip() = (c.s.rip + i->length) & mask;
+      [[maybe_unused]] const bool branch = ToBranch && i->ends_block;
       i->exec(c, *i);
       const u64 rip = c.next_rip();
       c.s.rip = rip;
       c.s.retired++;
       if (c.s.retired >= c.limit() || has_stops) [[unlikely]]
         return;
+      if constexpr (ToBranch)
+        if (branch) return;
       const u64 offset = ((base + rip) & mask) - page_linear;
       if (page == nullptr || offset >= kPageSize || c.tlb.epoch() != epoch) break;
       i = page->find(static_cast<unsigned>(offset));
@@ -150,15 +154,19 @@ void Interpreter::run(Cpu& c, const u64& until, const bool& stop) {
   }
 }
 
-void Interpreter::advance(Cpu& c, const u64& until) {
+template <bool ToBranch>
+void Interpreter::advance_by(Cpu& c, const u64& until) {
   if (c.watch != nullptr && c.watch->stops_before(c)) [[unlikely]]
     return;
   try {
     if (c.careful()) execute_one_carefully(c);
-    else execute_fast(c, until);
+    else execute_fast<ToBranch>(c, until);
   } catch (const Fault& fault) {
     c.deliver_fault(fault);
   }
 }
+
+void Interpreter::advance(Cpu& c, const u64& until) { advance_by<false>(c, until); }
+void Interpreter::advance_to_branch(Cpu& c, const u64& until) { advance_by<true>(c, until); }
 
 }  // namespace callgate

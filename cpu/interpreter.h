@@ -19,8 +19,13 @@ class Interpreter {
   /// delivered. Looks at no events. When the processor is watched, it ends
   /// early before an instruction that may have a stop, and executes none when there is one. Never raises.
   void advance(Cpu& cpu, const u64& until);
+  /// The same, but it ends behind an instruction after which control may go elsewhere, too.
+  void advance_to_branch(Cpu& cpu, const u64& until);
 
  private:
+  template <bool ToBranch>
+  void advance_by(Cpu& c, const u64& until);
+  template <bool ToBranch>
   void execute_fast(Cpu& c, const u64& until);
   void execute_one_carefully(Cpu& c);
   /// The instruction at RIP: fetched with all checks, from the cache or decoded into `scratch_`.

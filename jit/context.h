@@ -88,6 +88,9 @@ struct JumpCache {
   };
   Entry entry[kEntries];
   u64 used_pages;  ///< bit n: page group n has entries
+  static constexpr unsigned kPagesInGroup = 16;
+  u64 page[1u << kPageBits][kPagesInGroup];  ///< by group: the pages that have entries, with bit 0 set; 0: none
+  u8 victim[1u << kPageBits];                ///< the place that makes room next
 
   static constexpr unsigned group_of(u64 rip) { return rip >> kPageShift & ((1u << kPageBits) - 1); }
   static constexpr unsigned index_of(u64 rip) { return rip >> kOffsetShift & (kEntries - 1); }

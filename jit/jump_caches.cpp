@@ -1,5 +1,6 @@
 #include "jit/jump_caches.h"
 
+#include <algorithm>
 #include <bit>
 #include <cstdlib>
 
@@ -17,6 +18,32 @@ void JumpCaches::empty_group(JumpCache& cache, unsigned group) {
   constexpr unsigned kPerGroup = 1u << JumpCache::kOffsetBits;
   for (unsigned i = group * kPerGroup; i < (group + 1) * kPerGroup; i++) cache.entry[i] = {empty_rip(i), nullptr};
   cache.used_pages &= ~(u64{1} << group);
+  std::fill(std::begin(cache.page[group]), std::end(cache.page[group]), 0);
+}
+
+void JumpCaches::empty_page(JumpCache& cache, unsigned group, u64& place) {
+  const u64 page = place & ~kPageMask;
+  place = 0;
+  constexpr unsigned kPerGroup = 1u << JumpCache::kOffsetBits;
+  for (unsigned i = group * kPerGroup; i < (group + 1) * kPerGroup; i++)
+    if ((cache.entry[i].rip & ~kPageMask) == page) cache.entry[i] = {empty_rip(i), nullptr};
+}
+
+void JumpCaches::note_page(JumpCache& cache, u64 rip) {
+  const unsigned group = JumpCache::group_of(rip);
+  auto& pages = cache.page[group];
+  const u64 page = (rip & ~kPageMask) | 1;
+  u64* free = nullptr;
+  for (u64& place : pages) {
+    if (place == page) return;
+    if (place == 0) free = &place;
+  }
+  if (free == nullptr) {
+    free = &pages[cache.victim[group]++ % JumpCache::kPagesInGroup];
+    empty_page(cache, group, *free);
+  }
+  *free = page;
+  cache.used_pages |= u64{1} << group;
 }
 static_assert(JumpCache::index_of(empty_rip(0)) != 0);
 
@@ -71,8 +98,8 @@ JumpCache& JumpCaches::select(const TlbTable* table, u32 mode_key) {
 }
 
 void JumpCaches::set(JumpCache& cache, u64 rip, const void* code) {
+  note_page(cache, rip);
   cache.entry[JumpCache::index_of(rip)] = {rip, code};
-  cache.used_pages |= u64{1} << JumpCache::group_of(rip);
 }
 
 void JumpCaches::forget(u64 rip) {
@@ -88,8 +115,11 @@ void JumpCaches::clear() {
 
 void JumpCaches::drop_page(u64 linear) {
   const unsigned group = JumpCache::group_of(linear);
-  for (auto& v : views_)
-    if (v->cache->used_pages >> group & 1) empty_group(*v->cache, group);
+  for (auto& v : views_) {
+    if (!(v->cache->used_pages >> group & 1)) continue;
+    for (u64& place : v->cache->page[group])
+      if (place == (linear | 1)) empty_page(*v->cache, group, place);
+  }
 }
 
 void JumpCaches::drop_space(u32 root) {
@@ -98,8 +128,17 @@ void JumpCaches::drop_space(u32 root) {
 }
 
 void JumpCaches::drop_range(u64 linear, u64 size) {
-  if (size >> kPageShift >= u64{1} << JumpCache::kPageBits) return clear();
-  for (u64 at = 0; at < size; at += kPageSize) drop_page(linear + at);
+  constexpr u64 kGroups = u64{1} << JumpCache::kPageBits;
+  if (size >> kPageShift < kGroups) {
+    for (u64 at = 0; at < size; at += kPageSize) drop_page(linear + at);
+    return;
+  }
+  for (auto& v : views_)
+    for (u64 used = v->cache->used_pages; used != 0; used &= used - 1) {
+      const unsigned group = static_cast<unsigned>(std::countr_zero(used));
+      for (u64& place : v->cache->page[group])
+        if (place != 0 && place - linear < size) empty_page(*v->cache, group, place);
+    }
 }
 
 }  // namespace callgate::jit

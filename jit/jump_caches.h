@@ -51,6 +51,9 @@ class JumpCaches final : public TranslationCache {
   static JumpCache* make_cache();
   static void empty(JumpCache& cache);
   static void empty_group(JumpCache& cache, unsigned group);
+  /// Empties one of the places of JumpCache::page, and the entries of its page.
+  static void empty_page(JumpCache& cache, unsigned group, u64& place);
+  static void note_page(JumpCache& cache, u64 rip);
 
   TranslationTracker& tracker_;
   std::vector<std::unique_ptr<View>> views_;

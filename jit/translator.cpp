@@ -53,6 +53,10 @@ struct Translator::Impl final : CodeListener {
   bool detour_wanted = false;  ///< the exit that follows is for want of a block without groups
   bool fault_found = false;  ///< the exit that follows is a page fault: the TLB knows which
   bool code_changed = false;  ///< a block was invalidated since emitted code was entered
+  /// How often code was met, by a hash of its place: what is met seldom isn't worth a translation.
+  std::vector<u8> met = std::vector<u8>(kPlaces);
+  static constexpr std::size_t kPlaces = 1 << 16;
+  bool cold = false;  ///< lookup() left code to the interpreter for that reason
   u64 flush_at = 0;
   u64 time_before_count = 0;  ///< the platform's time less the count of retired instructions, in this run()
   /// What the views in the far slots were made from.
@@ -82,6 +86,7 @@ struct Translator::Impl final : CodeListener {
     const std::string wrong = ir::verify(block);
     VERIFY(wrong.empty(), ("a block breaks the rules of the IR: " + wrong + "\n" + ir::print(block)).c_str());
   }
+  bool is_cold(const BlockKey& key);
   u32 lookup(Cpu& c, u32 mode_key, const ir::Mode& mode, u16 entry = 0);
   void promote(Cpu& c, u32 link, u32 plain, const ir::Mode& mode);
   u32 translate(Cpu& c, const BlockKey& key, const ir::Mode& mode, const u8* page);
@@ -153,6 +158,15 @@ void Translator::Impl::flush() {
   code_changed = true;
 }
 
+// Much of what a kernel executes while it starts it executes once.
+bool Translator::Impl::is_cold(const BlockKey& key) {
+  if (options.interpret_first == 0 || key.entry != 0 || (key.mode & kModeUngrouped)) return false;
+  u8& times = met[((key.rip ^ u64{key.frame} << 40) * 0x9E3779B97F4A7C15ull >> 32) % kPlaces];
+  if (times >= options.interpret_first) return false;
+  times++;
+  return true;
+}
+
 u32 Translator::Impl::lookup(Cpu& c, u32 mode_key, const ir::Mode& mode, u16 entry) {
   const u64 linear = code_linear(c, c.s.rip);
   const u8* p = c.tlb.find_exec(c.data_context(), linear, 1);
@@ -167,6 +181,10 @@ u32 Translator::Impl::lookup(Cpu& c, u32 mode_key, const ir::Mode& mode, u16 ent
   const BlockKey key{c.s.rip, frame, mode_key, entry};
   u32 number = blocks.find(key);
   if (number == kNoBlock) {
+    if (is_cold(key)) {
+      cold = true;
+      return kNoBlock;
+    }
     const u64 start = host_clock != nullptr ? host_clock() : 0;
     number = translate(c, key, mode, p - (linear & kPageMask));
     if (host_clock != nullptr) stats.translation_ns += host_clock() - start;
@@ -296,7 +314,7 @@ void Translator::Impl::run(Cpu& c, const u64& until, const bool& stop) {
     c.set_limit(1);  // 0 is the call for attention
     const unsigned units = unit_modes(c.s);
     while (c.limit() != 0 && c.s.retired < until && !stop && unit_modes(c.s) == units) {
-      const u32 number = lookup(c, mode_key, mode);
+      const u32 number = cold ? kNoBlock : lookup(c, mode_key, mode);
       const TranslatedBlock* b = number != kNoBlock ? &blocks.block(number) : nullptr;
       if (b == nullptr || b->entry == nullptr || until - c.s.retired < b->insns) {
         const u64 before = c.s.retired;
@@ -308,7 +326,12 @@ void Translator::Impl::run(Cpu& c, const u64& until, const bool& stop) {
           end = std::min(until, c.s.retired + kStretch);
           if (++blocks.block(number).runs >= BlockCache::kRunsUntilSettled) blocks.has_settled(number);
         }
-        interpreter.advance(c, end);
+        if (cold) {
+          cold = false;
+          interpreter.advance_to_branch(c, until);
+        } else {
+          interpreter.advance(c, end);
+        }
         stats.interpreted += c.s.retired - before;
         if (c.s.retired == before || c.careful()) break;  // a fault, or attention
         // The interpreter uses the limit for itself.

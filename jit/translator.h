@@ -30,6 +30,7 @@ struct TranslatorOptions {
   unsigned most_insns = 0;     ///< instructions in a block; 0: the usual number
   u64 flush_every = 0;         ///< forgets everything after so many entries into emitted code; 0: never
   u64 split_seed = 0;          ///< blocks end at places that this number makes up; 0: only where they must
+  unsigned interpret_first = 0;  ///< so often the interpreter executes code before it is translated
   bool interpret_rewritten = true;  ///< code that is rewritten again and again is left to the interpreter
   u32 promote_after = 0;       ///< jumps until their target gets a version of its own; 0: the usual number
   bool verify = false;         ///< checks the IR of each block (ir::verify) before code is emitted for it

@@ -22,6 +22,8 @@ namespace callgate {
 namespace {
 /// Guest time that each processor runs before the next one's turn, when there are several.
 constexpr u64 kQuantum = 20'000;
+/// So often the interpreter executes code before the translator does.
+constexpr unsigned kInterpretFirst = 2;
 /// How long a run may go without looking whether somebody outside asked it to stop.
 constexpr u64 kLongestSlice = 4'000'000;
 
@@ -246,6 +248,7 @@ Result<std::unique_ptr<Machine>> Machine::create(const MachineConfig& config) {
                                                .most_insns = t.most_insns,
                                                .flush_every = t.flush_every,
                                                .split_seed = t.split_seed,
+                                               .interpret_first = kInterpretFirst,
                                                .promote_after = t.promote_after,
                                                .verify = t.verify});
     if (!translator) return tl::make_unexpected(translator.error());
