@@ -114,6 +114,7 @@ CLI::App* add_replay(CLI::App& app, CommandLine& out, std::string& engine, std::
       ->check(known_output)
       ->type_name("WHERE")
       ->capture_default_str();
+  replay->add_option("--save-snapshot", run.save_snapshot, "Save the machine at the end or at --until")->check(some_file)->type_name("FILE");
   replay->add_flag("--go-live", out.replay.go_live, "Leave the recording at its end or at --until, and go on with the keyboard");
   replay->add_option("--record", run.record, "With --go-live: the recording of that; it names its parent")->check(some_file)->type_name("FILE");
   replay->add_flag("--bundle", run.bundle, "With --record: put kernel and initrd into it");
@@ -325,6 +326,16 @@ CommandLine parse_command_line(std::vector<std::string> arguments) {
       ->group("Time travel");
 
   add_debugger(*run_command, run, history);
+  run_command
+      ->add_option("--save-snapshot", run.save_snapshot, "Save the machine when the run ends (--until, Ctrl-A x or by itself)")
+      ->check(some_file)
+      ->type_name("FILE")
+      ->group("Time travel");
+  run_command
+      ->add_option("--load-snapshot", run.load_snapshot, "Go on from a saved machine instead of booting a kernel; the machine is the file's")
+      ->check(some_file)
+      ->type_name("FILE")
+      ->group("Time travel");
 
   CLI::App* replay_command = add_replay(app, out, engine, until, idle, history);
   CLI::App* info_command =
@@ -335,8 +346,16 @@ CommandLine parse_command_line(std::vector<std::string> arguments) {
   std::reverse(arguments.begin(), arguments.end());
   try {
     app.parse(arguments);
-    if (run_command->parsed() && run.kernel.empty())
+    if (run_command->parsed() && run.kernel.empty() && run.load_snapshot.empty())
       throw CLI::ValidationError("run", "a kernel is needed: give one with --kernel FILE");
+    if (!run.load_snapshot.empty()) {
+      for (const char* name : {"--kernel", "--initrd", "--append", "--mem", "--smp", "--cpu", "--rtc", "--no-reboot", "--linux-entry"})
+        if (run_command->count(name) != 0)
+          throw CLI::ValidationError("--load-snapshot", std::string("the machine is the snapshot's: leave out ") + name);
+      if (!run.record.empty())
+        throw CLI::ValidationError("--record", "a recording begins with a kernel: record the run from its beginning instead of --load-snapshot");
+      if (engine == "lockstep") throw CLI::ValidationError("--load-snapshot", "--engine lockstep begins with a kernel");
+    }
     if (run.bundle && run.record.empty()) throw CLI::ValidationError("--bundle", "it is for recordings: add --record FILE");
     if (replay_command->parsed() && !run.record.empty() && !out.replay.go_live)
       throw CLI::ValidationError("--record", "a replay that stays one is that recording: add --go-live to make another");

@@ -29,6 +29,8 @@ struct RunOptions {
   std::vector<u64> hash_at;  ///< counts, ascending
   u64 until = ~u64{0};
   std::string record;        ///< the recording to write; empty: none
+  std::string load_snapshot;  ///< go on from it instead of booting a kernel
+  std::string save_snapshot;  ///< where the machine is saved when the run ends
   bool bundle = false;       ///< with the files that the guest is started from
   std::string gdb;             ///< where a debugger may connect; empty: nowhere
   bool wait_for_gdb = false;   ///< -S

@@ -3,13 +3,16 @@
 #include <fmt/format.h>
 
 #include <chrono>
+#include <cstring>
 
 #include "frontend/exit_status.h"
 #include "frontend/gdb/server.h"
 #include "frontend/output.h"
 #include "frontend/run_command.h"
 #include "frontend/stats_file.h"
+#include "machine/boot/files.h"
 #include "machine/replay.h"
+#include "machine/snapshot.h"
 
 namespace callgate {
 
@@ -112,23 +115,47 @@ int replay_command(const ReplayOptions& options, const RunOptions& run) {
     live.until = ~u64{0};
     return run_command(live, &replay);
   }
+  if (!run.save_snapshot.empty() && replay.outcome() != ReplayOutcome::Different)
+    if (auto saved = save_snapshot(m, replay.recording().header, run.save_snapshot); !saved) return report(saved.error());
   if (auto written = stats->write(m, seconds); !written) return report(written.error());
   return status_of(replay.outcome());
 }
 
-int recording_info_command(const std::string& file) {
-  auto read = load_recording(file);
-  if (!read) return report(read.error());
-  const Recording& r = *read;
-  const RecordingHeader& h = r.header;
-  fmt::print("recording      {:016x}, by callgate {}\n", h.id, h.version);
-  if (h.parent != 0) fmt::print("parent         {:016x}, left at count {} ({})\n", h.parent, h.parent_count, h.parent_name);
+namespace {
+
+/// The machine and what it was started from.
+void print_origin(const RecordingHeader& h) {
   fmt::print("machine        {} MiB, {} processor{}, CPU {}\n", static_cast<double>(h.machine.ram_bytes) / (1 << 20), h.machine.cpus,
              h.machine.cpus == 1 ? "" : "s", h.machine.cpu_model);
   for (const RecordedFile& f : h.files)
     fmt::print("{:<14} {} ({}){}\n", f.role == RecordedFile::Role::Kernel ? "kernel" : f.role == RecordedFile::Role::Initrd ? "initrd" : "module",
                f.name, f.identity.text(), f.bundled ? ", in the recording" : "");
   if (!h.command_line.empty()) fmt::print("command line   {}\n", h.command_line);
+}
+
+int snapshot_info(std::span<const u8> bytes, const std::string& file) {
+  auto read = read_snapshot_header(bytes, file);
+  if (!read) return report(read.error());
+  fmt::print("snapshot       by callgate {}\n", read->origin.version);
+  print_origin(read->origin);
+  fmt::print("state          count {}, {:.6f} s of guest time, hash {:016x}\n", read->count, static_cast<double>(read->time) / 1e9, read->hash);
+  fmt::print("size           {} bytes, {} pages\n", bytes.size(), read->pages);
+  return kExitPowerOff;
+}
+
+}  // namespace
+
+int recording_info_command(const std::string& file) {
+  auto bytes = boot::read_file(file);
+  if (!bytes) return report(bytes.error());
+  if (bytes->size() >= 8 && std::memcmp(bytes->data(), kSnapshotFormat.magic, 8) == 0) return snapshot_info(*bytes, file);
+  auto read = read_recording(*bytes, file);
+  if (!read) return report(read.error());
+  const Recording& r = *read;
+  const RecordingHeader& h = r.header;
+  fmt::print("recording      {:016x}, by callgate {}\n", h.id, h.version);
+  if (h.parent != 0) fmt::print("parent         {:016x}, left at count {} ({})\n", h.parent, h.parent_count, h.parent_name);
+  print_origin(h);
   u64 typed = 0;
   for (const InputRecord& input : r.inputs) typed += input.bytes.size();
   fmt::print("inputs         {} ({} bytes)\n", r.inputs.size(), typed);

@@ -20,6 +20,7 @@
 #include "frontend/version.h"
 #include "machine/boot/files.h"
 #include "machine/recorder.h"
+#include "machine/snapshot.h"
 
 namespace callgate {
 
@@ -188,6 +189,30 @@ int conclude(Machine& machine, const Stop& stop) {
   return kExitHost;
 }
 
+/// The plan of a machine that was loaded from a snapshot, for the guest's reset. Nothing, and a sentence: there is none.
+std::optional<boot::BootPlan> plan_again(const RecordingHeader& origin, const boot::MemoryMap& memory) {
+  boot::BootInputs inputs;
+  inputs.command_line = origin.command_line;
+  inputs.memory = memory;
+  for (const RecordedFile& f : origin.files) {
+    auto bytes = boot::read_file(f.name);
+    if (!bytes || identity_of(*bytes) != f.identity) {
+      fmt::print(stderr, "callgate: the guest reset itself, and {} is no longer what the snapshot's guest was started from\n", f.name);
+      return std::nullopt;
+    }
+    boot::BootFile file{f.name, std::move(*bytes), f.arguments};
+    if (f.role == RecordedFile::Role::Kernel) inputs.kernel = std::move(file);
+    else if (f.role == RecordedFile::Role::Initrd) inputs.initrd = std::move(file);
+    else inputs.modules.push_back(std::move(file));
+  }
+  auto plan = boot::plan_boot(std::move(inputs), {.linux_entry = origin.linux_entry});
+  if (!plan) {
+    report(plan.error());
+    return std::nullopt;
+  }
+  return std::move(*plan);
+}
+
 }  // namespace
 
 int run_command(const RunOptions& options, Replay* from) {
@@ -200,13 +225,18 @@ int run_command(const RunOptions& options, Replay* from) {
     recorder = std::move(*made);
     return {};
   };
+  RecordingHeader origin;  // what a snapshot says of where the machine came from
+  if (from != nullptr) origin = from->recording().header;
   const auto load = [&](Machine& m) -> Result<> {
-    if (options.record.empty()) return m.load_kernel(options.kernel, options.initrd, options.append, options.boot);
+    if (options.record.empty() && options.save_snapshot.empty())
+      return m.load_kernel(options.kernel, options.initrd, options.append, options.boot);
     auto inputs = boot::read_boot_files(options.kernel, options.initrd, options.append, m.memory_map());
     if (!inputs) return tl::make_unexpected(inputs.error());
-    if (auto started = start_recording(m, *inputs, options.boot); !started) return started;
+    if (!options.save_snapshot.empty()) origin = describe_origin(*inputs, options.boot, kVersion);
+    if (!options.record.empty())
+      if (auto started = start_recording(m, *inputs, options.boot); !started) return started;
     auto loaded = m.load(std::move(*inputs), options.boot);
-    if (!loaded) recorder->abandon();
+    if (!loaded && recorder) recorder->abandon();
     return loaded;
   };
   std::unique_ptr<Machine> machine;
@@ -215,6 +245,12 @@ int run_command(const RunOptions& options, Replay* from) {
     auto made = Lockstep::create(options.machine, load, options.compare_every);
     if (!made) return report(made.error());
     lockstep = std::move(*made);
+  } else if (!options.load_snapshot.empty()) {
+    auto loaded = load_snapshot(options.load_snapshot, options.machine.engine, options.machine.translator);
+    if (!loaded) return report(loaded.error());
+    machine = std::move(loaded->machine);
+    origin = std::move(loaded->header.origin);
+    machine->on_reset([&]() { return plan_again(origin, machine->memory_map()); });
   } else if (from == nullptr) {
     auto made = Machine::create(options.machine);
     if (!made) return report(made.error());
@@ -243,7 +279,7 @@ int run_command(const RunOptions& options, Replay* from) {
     if (recorder) recorder->abandon();
     return report(error);
   };
-  if (machine) {
+  if (machine && options.load_snapshot.empty()) {
     if (auto loaded = load(m); !loaded) return report(loaded.error());
   } else if (from != nullptr && !options.record.empty()) {
     if (auto started = start_recording(m, from->inputs(), from->boot_options()); !started) return report(started.error());
@@ -299,9 +335,13 @@ int run_command(const RunOptions& options, Replay* from) {
     const bool told = recorder->error().has_value();
     if (auto finished = recorder->finish(); !finished && !told) fmt::print(stderr, "callgate: {}\n", finished.error().message);
   }
+  std::optional<Error> not_saved;
+  if (!options.save_snapshot.empty())
+    if (auto saved = save_snapshot(m, origin, options.save_snapshot); !saved) not_saved = saved.error();
   session.print_hash();
   const double seconds = std::chrono::duration<double>(HostClock::now() - started).count();
   int status = conclude(m, stop);
+  if (not_saved) status = report(*not_saved);
   if (lockstep && !lockstep->difference().empty()) {
     fmt::print(stderr, "callgate: {}", lockstep->difference());
     status = kExitDifference;

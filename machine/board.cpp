@@ -257,7 +257,7 @@ void Board::attention() {
   for (auto& p : processors) p->cpu.request_attention();
 }
 
-void Board::sync(StateIo& io) {
+void Board::sync(StateIo& io, bool with_ram) {
   io.section("board");
   if (io.loading()) clock.clear();
   clock.sync(io);
@@ -287,7 +287,16 @@ void Board::sync(StateIo& io) {
   pci.sync(io);
   host_bridge.sync(io);
   isa_bridge.sync(io);
-  memory.sync(io);
+  if (with_ram) {
+    memory.sync(io);
+  } else {
+    io.section("memory without its contents");
+    u64 size = memory.ram().size();
+    bool a20_on = memory.a20();
+    io.fields(size, a20_on);
+    if (io.loading() && size != memory.ram().size()) io.damaged("the saved memory has another size");
+    if (io.loading()) memory.set_a20(a20_on);
+  }
   if (!io.loading()) return;
   power = {};
   for (auto& p : processors) {

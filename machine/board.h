@@ -165,8 +165,8 @@ class Board final : public PowerControl {
   boot::MemoryMap memory_map() const;
   /// Everything but RAM's contents as after power-on; then the firmware's leavings: ACPI tables, fw_cfg, CMOS.
   void reset();
-  /// Processors, devices, timers and RAM.
-  void sync(StateIo& io);
+  /// Processors, devices, timers and RAM. Without RAM's contents, they are kept elsewhere and put back by themselves.
+  void sync(StateIo& io, bool with_ram = true);
   /// The processor that runs now, for what must reach it at once.
   void attention();
 

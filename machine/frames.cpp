@@ -39,10 +39,43 @@ u32 magic_sum(const FrameFormat& format) {
 
 }  // namespace
 
+FrameEncoder::FrameEncoder(const FrameFormat& format) : format_(format), identity_(magic_sum(format)) {}
+
+std::vector<u8> FrameEncoder::head() const {
+  std::vector<u8> head(format_.magic, format_.magic + 8);
+  put(head, format_.version);
+  put(head, crc(0, head));
+  return head;
+}
+
+std::vector<u8> FrameEncoder::record(u32 kind, std::span<const u8> payload, bool compress) {
+  VERIFY(payload.size() <= kMostFramePayload && kind < kCompressed, "a record is too large");
+  std::vector<u8> packed;
+  std::span<const u8> body = payload;
+  if (compress && payload.size() > 64) {
+    uLongf size = ::compressBound(static_cast<uLong>(payload.size()));
+    packed.resize(4 + size);
+    store_as<u32>(packed.data(), static_cast<u32>(payload.size()));
+    const int done = ::compress2(packed.data() + 4, &size, payload.data(), static_cast<uLong>(payload.size()), 6);
+    packed.resize(4 + size);
+    if (done == Z_OK && packed.size() < payload.size()) body = packed;
+  }
+  std::vector<u8> bytes;
+  bytes.reserve(kFrameHeader + body.size() + kFrameTrailer);
+  put(bytes, kind | (body.data() == payload.data() ? 0 : kCompressed));
+  put(bytes, static_cast<u32>(body.size()));
+  put(bytes, sequence_);
+  put(bytes, crc(identity_, bytes));
+  bytes.insert(bytes.end(), body.begin(), body.end());
+  put(bytes, sum_of(format_.sum, identity_, body));
+  if (sequence_++ == 0) identity_ = crc(identity_, body);
+  return bytes;
+}
+
 // ---- writing -------------------------------------------------------------------------------------------------
 
 FrameWriter::FrameWriter(int descriptor, std::string path, const FrameFormat& format)
-    : descriptor_(descriptor), path_(std::move(path)), format_(format), identity_(magic_sum(format)) {}
+    : descriptor_(descriptor), path_(std::move(path)), format_(format), encoder_(format) {}
 
 Result<std::unique_ptr<FrameWriter>> FrameWriter::create(const std::string& path, const FrameFormat& format) {
   const int descriptor = ::open(path.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0644);
@@ -52,10 +85,7 @@ Result<std::unique_ptr<FrameWriter>> FrameWriter::create(const std::string& path
   if (descriptor < 0)
     return fail(ErrorKind::MissingFile, fmt::format("{}: the {} can't be written: {}", path, format.what, std::strerror(errno)));
   std::unique_ptr<FrameWriter> writer(new FrameWriter(descriptor, path, format));
-  std::vector<u8> head(format.magic, format.magic + 8);
-  put(head, format.version);
-  put(head, crc(0, head));
-  if (auto written = writer->write(head); !written) {
+  if (auto written = writer->write(writer->encoder_.head()); !written) {
     writer->remove();
     return tl::make_unexpected(written.error());
   }
@@ -88,29 +118,8 @@ Result<> FrameWriter::write(std::span<const u8> bytes) {
 }
 
 Result<> FrameWriter::append(u32 kind, std::span<const u8> payload, bool compress) {
-  VERIFY(payload.size() <= kMostFramePayload && kind < kCompressed, "a record is too large");
   if (!error_.empty()) return broken();
-  std::vector<u8> packed;
-  std::span<const u8> body = payload;
-  if (compress && payload.size() > 64) {
-    uLongf size = ::compressBound(static_cast<uLong>(payload.size()));
-    packed.resize(4 + size);
-    store_as<u32>(packed.data(), static_cast<u32>(payload.size()));
-    const int done = ::compress2(packed.data() + 4, &size, payload.data(), static_cast<uLong>(payload.size()), 6);
-    packed.resize(4 + size);
-    if (done == Z_OK && packed.size() < payload.size()) body = packed;
-  }
-  std::vector<u8> bytes;
-  bytes.reserve(kFrameHeader + body.size() + kFrameTrailer);
-  put(bytes, kind | (body.data() == payload.data() ? 0 : kCompressed));
-  put(bytes, static_cast<u32>(body.size()));
-  put(bytes, sequence_);
-  put(bytes, crc(identity_, bytes));
-  bytes.insert(bytes.end(), body.begin(), body.end());
-  put(bytes, sum_of(format_.sum, identity_, body));
-  if (auto written = write(bytes); !written) return written;
-  if (sequence_++ == 0) identity_ = crc(identity_, body);
-  return {};
+  return write(encoder_.record(kind, payload, compress));
 }
 
 // ---- reading -------------------------------------------------------------------------------------------------
@@ -139,7 +148,7 @@ Error FrameReader::wrong(const Frame& frame, const std::string& why) const {
 Result<std::optional<Frame>> FrameReader::next() {
   const std::span<const u8> rest = file_.subspan(position_);
   if (rest.empty() || cut_) return std::nullopt;
-  Frame frame{0, sequence_, position_, {}};
+  Frame frame{0, sequence_, position_, false, {}};
   const auto damaged = [&](const std::string& why) { return tl::make_unexpected(wrong(frame, why)); };
   const auto cut = [&]() -> std::optional<Frame> {
     cut_ = file_.size();
@@ -169,6 +178,7 @@ Result<std::optional<Frame>> FrameReader::next() {
     if (::uncompress(inflated_.data(), &got, body.data() + 4, size - 4) != Z_OK || got != real)
       return damaged("it can't be unpacked");
     frame.payload = inflated_;
+    frame.packed = true;
   }
   if (sequence_++ == 0) identity_ = crc(identity_, body);
   position_ += kFrameHeader + size + kFrameTrailer;

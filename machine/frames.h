@@ -38,6 +38,21 @@ constexpr u32 kMostFramePayload = 16u << 20;
 constexpr std::size_t kFrameFileHeader = 16;
 constexpr std::size_t kFrameHeader = 20, kFrameTrailer = 8;
 
+/// Makes the bytes of such a file, one record after the other.
+class FrameEncoder {
+ public:
+  explicit FrameEncoder(const FrameFormat& format);
+  /// What comes before the first record.
+  std::vector<u8> head() const;
+  /// The next record's bytes. `kind` is below 256.
+  std::vector<u8> record(u32 kind, std::span<const u8> payload, bool compress = false);
+
+ private:
+  const FrameFormat format_;
+  u64 sequence_ = 0;
+  u32 identity_;
+};
+
 /// Writes records to a file, each with one write(): whatever happens to the process, what is in the file is whole
 /// records and perhaps the beginning of one more.
 class FrameWriter {
@@ -64,9 +79,8 @@ class FrameWriter {
   int descriptor_;
   const std::string path_;
   const FrameFormat format_;
+  FrameEncoder encoder_;
   u64 position_ = 0;
-  u64 sequence_ = 0;
-  u32 identity_ = 0;
   std::string error_;  ///< why nothing more can be written
 };
 
@@ -75,6 +89,7 @@ struct Frame {
   u32 kind = 0;
   u64 sequence = 0;
   u64 position = 0;             ///< of its first byte in the file
+  bool packed = false;          ///< it was compressed: the payload is not in the file's bytes
   std::span<const u8> payload;  ///< good as long as the reader, and until its next call when it was compressed
 };
 

@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "base/verify.h"
+#include "machine/teeth.h"
 
 namespace callgate {
 
@@ -15,6 +16,12 @@ const InputRecord* HostInput::take(std::size_t room, u64 count, u64 time) {
   }
   const auto n = static_cast<std::ptrdiff_t>(std::min(room, waiting_.size()));
   if (held_ || n == 0) return nullptr;
+  if (teeth::active == teeth::Tooth::UnloggedByte && records_.size() == 4) [[unlikely]] {
+    static InputRecord unlogged;
+    unlogged = {InputChannel::Serial, count, time, {waiting_.front()}};
+    waiting_.pop_front();
+    return &unlogged;
+  }
   records_.push_back({InputChannel::Serial, count, time, {waiting_.begin(), waiting_.begin() + n}});
   waiting_.erase(waiting_.begin(), waiting_.begin() + n);
   return &records_[taken_++];

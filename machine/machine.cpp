@@ -4,6 +4,8 @@
 
 #include <algorithm>
 #include <atomic>
+#include <cstring>
+#include <utility>
 
 #include "base/verify.h"
 #include "cpu/interpreter.h"
@@ -16,6 +18,7 @@
 #include "machine/journal.h"
 #include "machine/mapped_memory.h"
 #include "machine/start_state.h"
+#include "machine/teeth.h"
 
 namespace callgate {
 
@@ -59,12 +62,17 @@ struct Machine::Impl {
   Debugger debugger{board};
   HostInput input;
   std::optional<boot::BootPlan> plan;
+  std::function<std::optional<boot::BootPlan>()> late_plan;
   std::string description = "nothing is loaded";
   std::atomic<bool> stop_requested{false};
   bool idle_reported = false;  ///< the caller of run() knows of the halted stretch that we stand before
   u64 slice_until = 0;         ///< count at which the running processor's slice ends
   Round round;
   u64 timer_events = 0, idle_skips = 0;
+  PageAccount page_account = std::make_shared<u64>(0);
+  PageTree ram_then{page_account};  ///< of the checkpoint that was made or restored last: RAM is this and what changed
+  std::vector<u32> changed;         ///< frames written since then and hashed; what is dirty in RAM comes to it
+  std::vector<bool> is_changed = std::vector<bool>(board.memory.ram().frames());
 
   u64 count() const {
     u64 sum = 0;
@@ -82,11 +90,83 @@ struct Machine::Impl {
     board.sync(io);
     round.sync(io, static_cast<u32>(board.processors.size()));
   }
+  /// The same without RAM's contents.
+  void sync_devices(StateIo& io) {
+    board.sync(io, false);
+    round.sync(io, static_cast<u32>(board.processors.size()));
+  }
+  void note_changes();
+  void put_back(u32 frame, const u8* contents);
+  std::vector<u8> save_devices();
+  Result<> restore_devices(std::span<const u8> saved);
   std::optional<Stop> start_round(const RunLimits& limits);
   std::optional<Stop> handle_power();
   std::optional<Stop> dead_end();
   Stop run(const RunLimits& limits);
 };
+
+// The frames written since the last hash are about to be forgotten as such: checkpoints want to know them.
+void Machine::Impl::note_changes() {
+  for (const u32 frame : board.memory.ram().dirty()) {
+    if (is_changed[frame]) continue;
+    is_changed[frame] = true;
+    changed.push_back(frame);
+  }
+}
+
+// Only what differs is written: code and translations that stay right are kept.
+void Machine::Impl::put_back(u32 frame, const u8* contents) {
+  constexpr u32 kPiece = 64;
+  static constexpr u8 kZeros[kPageSize] = {};
+  if (contents == nullptr) contents = kZeros;
+  const u8* now = board.memory.ram().frame(frame);
+  const auto same = [&](u32 at) { return std::memcmp(now + at, contents + at, kPiece) == 0; };
+  for (u32 at = 0; at < kPageSize; at += kPiece) {
+    if (same(at)) continue;
+    const u32 from = at;
+    while (at < kPageSize && !same(at)) at += kPiece;
+    board.memory.write(board.memory.physical_of(frame) + from, {contents + from, at - from});
+  }
+}
+
+// Everything but RAM's contents.
+std::vector<u8> Machine::Impl::save_devices() {
+  StateWriter writer;
+  sync_devices(writer);
+  return writer.take();
+}
+
+namespace {
+/// Tooth::LostField: leaves out the initial count of the local APIC's timer.
+class ForgetfulReader final : public StateIo {
+ public:
+  explicit ForgetfulReader(StateReader& in) : in_(in) {}
+  bool loading() const override { return true; }
+  void bytes(void* data, std::size_t size) override {
+    std::vector<u8> lost(size);
+    in_.bytes(fields_left_-- == 0 ? lost.data() : data, size);
+  }
+  void section(std::string_view name) override {
+    fields_left_ = name == "local_apic" ? 12 : ~u64{0};
+    in_.section(name);
+  }
+  void damaged(std::string_view why) override { in_.damaged(why); }
+
+ private:
+  StateReader& in_;
+  u64 fields_left_ = ~u64{0};
+};
+}  // namespace
+
+Result<> Machine::Impl::restore_devices(std::span<const u8> saved) {
+  StateReader reader(saved);
+  if (ForgetfulReader forgetful(reader); teeth::active == teeth::Tooth::LostField) sync_devices(forgetful);
+  else sync_devices(reader);
+  if (reader.good() && !reader.at_end()) reader.damaged("the saved state is longer than it should be");
+  if (!reader.good()) return fail(ErrorKind::BadFile, "the saved state is damaged: " + reader.error());
+  idle_reported = false;
+  return {};
+}
 
 void Machine::Impl::deliver_input() {
   if (!input.any()) return;
@@ -103,6 +183,7 @@ void Machine::Impl::run_slice(u64 most) {
   const u64 start_count = cpu.s.retired, start_time = round.reached;
   board.clock.set(start_time);
   slice_until = start_count + std::min(round.end - start_time, most);
+  if (teeth::active == teeth::Tooth::LateByOne && translator && round.end - start_time <= most && start_count / 100 % 8 == 3) slice_until++;
   board.clock.attach(cpu.s.retired);
   if (board.processors.size() == 1)
     board.clock.on_earlier([&] {
@@ -153,6 +234,7 @@ std::optional<Stop> Machine::Impl::handle_power() {
     case PowerEvent::Off: return Stop{StopReason::PowerOff};
     case PowerEvent::DebugExit: return Stop{StopReason::DebugExit, power.code};
     case PowerEvent::Reset:
+      if (!plan && late_plan && !config.reset_stops) plan = late_plan();
       if (config.reset_stops || !plan) return Stop{StopReason::Reset};
       board.reset();
       round = {};
@@ -314,6 +396,11 @@ bool Machine::write_physical(u64 address, std::span<const u8> data) {
   return true;
 }
 
+std::optional<u32> Machine::frame_at(u64 physical) const {
+  const u32 frame = impl_->board.memory.page(physical).frame;
+  return frame == kNoFrame ? std::nullopt : std::optional(frame);
+}
+
 bool Machine::read_linear(unsigned cpu, u64 address, std::span<u8> out) {
   const Cpu& c = impl_->board.processors.at(cpu)->cpu;
   for (u8& byte : out) {
@@ -325,6 +412,7 @@ bool Machine::read_linear(unsigned cpu, u64 address, std::span<u8> out) {
 }
 
 u64 Machine::hash() {
+  impl_->note_changes();
   StateHasher hasher;
   impl_->sync(hasher);
   return hasher.digest();
@@ -337,6 +425,12 @@ std::vector<u8> Machine::save() {
 }
 
 Result<> Machine::restore(std::span<const u8> saved) {
+  // What was not zero may be so afterwards; what is not zero then is written.
+  for (u32 frame = 0; frame < ram().frames(); frame++)
+    if (!impl_->is_changed[frame] && !ram().is_zero(frame)) {
+      impl_->is_changed[frame] = true;
+      impl_->changed.push_back(frame);
+    }
   StateReader reader(saved);
   impl_->sync(reader);
   if (reader.good() && !reader.at_end()) reader.damaged("the saved state is longer than it should be");
@@ -346,14 +440,50 @@ Result<> Machine::restore(std::span<const u8> saved) {
 }
 
 std::shared_ptr<const Checkpoint> Machine::checkpoint() {
-  return std::make_shared<Checkpoint>(count(), impl_->input.taken(), save());
+  impl_->note_changes();
+  impl_->board.memory.hash();  // watches for what is written from now on
+  Ram& ram = impl_->board.memory.ram();
+  std::vector<u32> written = std::exchange(impl_->changed, {});
+  std::sort(written.begin(), written.end());
+  std::vector<PageTree::Change> changes;
+  for (const u32 frame : written) {
+    impl_->is_changed[frame] = false;
+    const PageCopy* before = impl_->ram_then.page(frame);
+    const bool zero = ram.is_zero(frame);
+    if (before == nullptr ? zero : std::memcmp(before->bytes, ram.frame(frame), kPageSize) == 0) continue;
+    changes.push_back({frame, zero ? nullptr : std::make_shared<PageCopy>(ram.frame(frame), impl_->page_account.get())});
+  }
+  if (!changes.empty()) impl_->ram_then = impl_->ram_then.with(changes);
+  return std::make_shared<Checkpoint>(count(), impl_->input.taken(), impl_->save_devices(), impl_->page_account, impl_->ram_then,
+                                      std::move(written));
 }
 
 void Machine::restore(const Checkpoint& checkpoint) {
-  const auto restored = restore(checkpoint.state);
+  impl_->note_changes();
+  std::vector<u32> frames = PageTree::difference(impl_->ram_then, checkpoint.ram);
+  frames.insert(frames.end(), impl_->changed.begin(), impl_->changed.end());
+  for (const u32 frame : impl_->changed) impl_->is_changed[frame] = false;
+  std::sort(frames.begin(), frames.end());
+  frames.erase(std::unique(frames.begin(), frames.end()), frames.end());
+  for (const u32 frame : frames) {
+    const PageCopy* page = checkpoint.ram.page(frame);
+    impl_->put_back(frame, page != nullptr ? page->bytes : nullptr);
+  }
+  impl_->ram_then = checkpoint.ram;
+  // What was put back is as it was in that checkpoint: it did not change since, though it is to be hashed again.
+  impl_->board.memory.hash();
+  impl_->changed.clear();
+  const auto restored = impl_->restore_devices(checkpoint.devices);
   VERIFY(restored.has_value(), "a checkpoint in memory could not be read");
   impl_->input.rewind(checkpoint.taken);
 }
+
+Ram& Machine::ram() { return impl_->board.memory.ram(); }
+void Machine::put_page(u32 frame, const u8* contents) { impl_->put_back(frame, contents); }
+std::vector<u8> Machine::save_devices() { return impl_->save_devices(); }
+Result<> Machine::restore_devices(std::span<const u8> saved) { return impl_->restore_devices(saved); }
+void Machine::on_reset(std::function<std::optional<boot::BootPlan>()> plan) { impl_->late_plan = std::move(plan); }
+u64 Machine::checkpoint_pages() const { return *impl_->page_account; }
 
 MachineStats Machine::stats() const {
   MachineStats s;

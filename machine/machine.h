@@ -30,6 +30,7 @@ namespace callgate {
 
 class Checkpoint;
 class Debugger;
+class Ram;
 
 /// Which engine executes instructions. All give the same results.
 enum class Engine {
@@ -164,6 +165,8 @@ class Machine {
   /// Guest physical memory; false when any byte is not RAM or ROM.
   bool read_physical(u64 address, std::span<u8> out);
   bool write_physical(u64 address, std::span<const u8> data);
+  /// The number of the frame of RAM at a physical address: what Checkpoint::written tells of. Nothing: no RAM.
+  std::optional<u32> frame_at(u64 physical) const;
   /// Linear memory as processor `cpu` maps it now, without side effects; false when a page is not mapped.
   bool read_linear(unsigned cpu, u64 address, std::span<u8> out);
   /// A hash of all architectural, device, timer and RAM state. Equal runs have equal hashes at equal counts. Looking at
@@ -176,6 +179,15 @@ class Machine {
   /// them. For the machine that made them.
   std::shared_ptr<const Checkpoint> checkpoint();
   void restore(const Checkpoint& checkpoint);
+  /// For machine/snapshot: RAM by itself, and everything but RAM's contents. Error of restoring: BadFile.
+  Ram& ram();
+  void put_page(u32 frame, const u8* contents);  ///< nullptr: zeros
+  std::vector<u8> save_devices();
+  Result<> restore_devices(std::span<const u8> saved);
+  /// Where the plan comes from that a guest's reset starts it with again, when nothing was loaded here (a snapshot was).
+  void on_reset(std::function<std::optional<boot::BootPlan>()> plan);
+  /// Host memory that the pages of all checkpoints take.
+  u64 checkpoint_pages() const;
   MachineStats stats() const;
   /// Hears of every piece of host code that the translator emits: where it lies, its size, its name (for blocks, the guest's
   /// address and mode). For profilers.

@@ -1,5 +1,6 @@
 // The pins of a processor and its local APIC, as the board wires them.
 #include "machine/board.h"
+#include "machine/teeth.h"
 
 namespace callgate {
 
@@ -37,7 +38,10 @@ u8 Processor::acknowledge_interrupt() {
   return vector;
 }
 
-u64 Processor::now() { return board_.clock.processor_now(); }
+u64 Processor::now() {
+  const u64 host = teeth::active == teeth::Tooth::HostClock ? teeth::host_clock() & 1 : 0;
+  return board_.clock.processor_now() + host;
+}
 
 void Processor::set_ferr(bool level) { board_.ferr().set(level); }
 

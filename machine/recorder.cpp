@@ -9,19 +9,11 @@ constexpr std::size_t kChunk = 1 << 20;
 
 RecordingHeader header_of(const RecorderOptions& options, const Machine& machine, const boot::BootInputs& inputs,
                           const boot::BootOptions& boot) {
-  RecordingHeader h;
-  h.version = options.version;
+  RecordingHeader h = describe_origin(inputs, boot, options.version);
   h.id = options.id;
   h.machine = machine.config();
   h.cpu_features = cpu_features_hash();
-  h.command_line = inputs.command_line;
-  h.linux_entry = boot.linux_entry;
-  const auto add = [&](RecordedFile::Role role, const boot::BootFile& f) {
-    h.files.push_back({role, f.name, f.arguments, identity_of(f.bytes), options.bundle});
-  };
-  add(RecordedFile::Role::Kernel, inputs.kernel);
-  if (inputs.initrd) add(RecordedFile::Role::Initrd, *inputs.initrd);
-  for (const boot::BootFile& module : inputs.modules) add(RecordedFile::Role::Module, module);
+  for (RecordedFile& f : h.files) f.bundled = options.bundle;
   return h;
 }
 }  // namespace

@@ -115,23 +115,10 @@ class Assembler {
   }
 
   Result<> header(const Frame& frame) {
-    RecordingHeader& h = out_.header;
-    StateReader in(frame.payload);
-    sync(in, h);
-    if (in.good() && h.behaviour != kBehaviour)
-      return fail(ErrorKind::BadFile,
-                  fmt::format("{}: recorded by another build (callgate {}, behaviour {}; this is behaviour {}): guests run "
-                              "differently there. Replay it with the build that made it",
-                              out_.name, h.version, h.behaviour, kBehaviour));
-    std::string error = in.good() && !in.at_end() ? "it is longer than it should be" : in.error();
-    std::size_t kernels = 0, initrds = 0;
-    for (const RecordedFile& f : h.files) {
-      kernels += f.role == RecordedFile::Role::Kernel;
-      initrds += f.role == RecordedFile::Role::Initrd;
-    }
-    if (error.empty() && (kernels != 1 || initrds > 1)) error = "there must be one kernel, and at most one initrd";
-    if (!error.empty()) return tl::make_unexpected(reader_.wrong(frame, error));
-    out_.contents.resize(h.files.size());
+    auto header = decode_header(frame.payload, out_.name, kRecordingFormat.what);
+    if (!header) return tl::make_unexpected(header.error());
+    out_.header = std::move(*header);
+    out_.contents.resize(out_.header.files.size());
     return {};
   }
 
@@ -214,6 +201,20 @@ u64 cpu_features_hash() {
   return hash_bytes({reinterpret_cast<const u8*>(all.data()), all.size()});
 }
 
+RecordingHeader describe_origin(const boot::BootInputs& inputs, const boot::BootOptions& boot, const std::string& version) {
+  RecordingHeader h;
+  h.version = version;
+  h.command_line = inputs.command_line;
+  h.linux_entry = boot.linux_entry;
+  const auto add = [&](RecordedFile::Role role, const boot::BootFile& f) {
+    h.files.push_back({role, f.name, f.arguments, identity_of(f.bytes), false});
+  };
+  add(RecordedFile::Role::Kernel, inputs.kernel);
+  if (inputs.initrd) add(RecordedFile::Role::Initrd, *inputs.initrd);
+  for (const boot::BootFile& module : inputs.modules) add(RecordedFile::Role::Module, module);
+  return h;
+}
+
 std::vector<u8> encode(const RecordingHeader& header) { return encoded(header); }
 std::vector<u8> encode(const InputRecord& input) { return encoded(input); }
 std::vector<u8> encode(const RecordedHash& hash) { return encoded(hash); }
@@ -225,6 +226,27 @@ std::vector<u8> encode_contents(u32 file, u64 offset, std::span<const u8> bytes)
   std::vector<u8> out = writer.take();
   out.insert(out.end(), bytes.begin(), bytes.end());
   return out;
+}
+
+Result<RecordingHeader> decode_header(std::span<const u8> payload, const std::string& name, const char* what) {
+  RecordingHeader h;
+  StateReader in(payload);
+  sync(in, h);
+  if (in.good() && h.behaviour != kBehaviour)
+    return fail(ErrorKind::BadFile,
+                fmt::format("{}: a {} of another build (callgate {}, behaviour {}; this is behaviour {}): guests run "
+                            "differently there. Use the build that made it",
+                            name, what, h.version, h.behaviour, kBehaviour));
+  std::string error = in.good() && !in.at_end() ? "it is longer than it should be" : in.error();
+  std::size_t kernels = 0, initrds = 0;
+  for (const RecordedFile& f : h.files) {
+    kernels += f.role == RecordedFile::Role::Kernel;
+    initrds += f.role == RecordedFile::Role::Initrd;
+  }
+  if (error.empty() && (kernels != 1 || initrds > 1)) error = "there must be one kernel, and at most one initrd";
+  if (!error.empty())
+    return fail(ErrorKind::BadFile, fmt::format("{}: the {} is damaged: record 0 at byte {}: {}", name, what, kFrameFileHeader, error));
+  return h;
 }
 
 u64 Recording::last_count() const {

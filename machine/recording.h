@@ -55,6 +55,9 @@ struct RecordingHeader {
 /// Of this build's CPU model, for RecordingHeader::cpu_features.
 u64 cpu_features_hash();
 
+/// What a guest is started from, for RecordingHeader: everything but the machine and the numbers.
+RecordingHeader describe_origin(const boot::BootInputs& inputs, const boot::BootOptions& boot, const std::string& version);
+
 /// The state at a place of the run.
 struct RecordedHash {
   u64 count = 0, time = 0, hash = 0;
@@ -93,6 +96,9 @@ std::vector<u8> encode_contents(u32 file, u64 offset, std::span<const u8> bytes)
 std::vector<u8> encode(const InputRecord& input);
 std::vector<u8> encode(const RecordedHash& hash);
 std::vector<u8> encode(const RecordedEnd& end);
+
+/// Reads a header's payload. `name` and `what` (a recording, a snapshot) are for messages. Error: BadFile.
+Result<RecordingHeader> decode_header(std::span<const u8> payload, const std::string& name, const char* what);
 
 /// Reads a recording from its bytes. A cut one is read as far as it goes. Errors: BadFile, with the number and the place
 /// of the record that is wrong.

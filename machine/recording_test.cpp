@@ -355,7 +355,7 @@ TEST_CASE("another build is refused by its number") {
   }
   const auto read = load_recording(folder / "r");
   REQUIRE_FALSE(read.has_value());
-  CHECK(read.error().message.find("another build (callgate 9.9") != std::string::npos);
+  CHECK(read.error().message.find("of another build (callgate 9.9") != std::string::npos);
 }
 
 TEST_CASE("a full disk ends the recording after a whole record, and the run goes on") {

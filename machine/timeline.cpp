@@ -1,6 +1,8 @@
 #include "machine/timeline.h"
 
 #include <algorithm>
+#include <iterator>
+#include <utility>
 
 #include "base/verify.h"
 
@@ -25,7 +27,7 @@ Timeline::Timeline(Machine& machine, const TimelineOptions& options) : machine_(
 u64 Timeline::begin() const { return points_.front().count(); }
 
 u64 Timeline::memory_used() const {
-  u64 sum = 0;
+  u64 sum = machine_.checkpoint_pages();
   for (const Point& p : points_) sum += p.state->own_bytes();
   return sum;
 }
@@ -56,16 +58,38 @@ void Timeline::insert(Point point) {
   thin();
 }
 
-Timeline::Point Timeline::here(bool pinned) { return {machine_.checkpoint(), pinned, false, settled_}; }
+void Timeline::add_written(const std::vector<u32>& frames) {
+  std::vector<u32> all;
+  std::set_union(written_.begin(), written_.end(), frames.begin(), frames.end(), std::back_inserter(all));
+  written_ = std::move(all);
+}
 
-void Timeline::take_here(bool pinned) { insert(here(pinned)); }
+/// The machine as it is.
+Timeline::Point Timeline::here(bool pinned, bool edge) {
+  Point point{machine_.checkpoint(), pinned, edge, settled_, {}};
+  add_written(point.state->written);
+  point.written = written_;
+  return point;
+}
+
+void Timeline::take_here(bool pinned) {
+  insert(here(pinned, false));
+  written_.clear();
+}
+
+void Timeline::drop_edge() {
+  for (const Point& p : points_)
+    if (p.edge) add_written(p.written);
+  std::erase_if(points_, [](const Point& p) { return p.edge; });
+}
 
 /// Before going back from the present: its exact state is kept.
 void Timeline::leave_present() {
   if (in_past()) return;
   end_ = machine_.count();
-  std::erase_if(points_, [](const Point& p) { return p.edge; });
-  insert({machine_.checkpoint(), false, true, settled_});
+  drop_edge();
+  insert(here(false, true));
+  written_.clear();
 }
 
 bool Timeline::marked(u64 count) const {
@@ -88,6 +112,11 @@ void Timeline::thin() {
       if (worst == 0 || score < least) worst = i, least = score;
     }
     if (worst == 0) return;  // the rest can't be missed
+    // What was written on the way to it was written on the way to the next one.
+    const std::vector<u32> kept = std::exchange(written_, points_[worst].written);
+    add_written(points_[worst + 1].written);
+    points_[worst + 1].written = std::exchange(written_, kept);
+    if (points_[worst].count() <= here) add_written(points_[worst].written);
     points_.erase(points_.begin() + static_cast<std::ptrdiff_t>(worst));
     used = memory_used();
   }
@@ -98,6 +127,7 @@ void Timeline::restore(const Point& point) {
   machine_.restore(*point.state);
   settled_ = point.settled;
   enter(point.edge);
+  written_.clear();
 }
 
 void Timeline::enter(bool present) {
@@ -136,7 +166,7 @@ Stop Timeline::run(const RunLimits& limits, const Runner& runner) {
     if (past && now_at >= end_) {
       restore_present();
     } else if (now_at > here) {
-      if (!past) std::erase_if(points_, [](const Point& p) { return p.edge; });
+      if (!past) drop_edge();
       const Point& there = points_[index_before(now_at)];
       if (there.count() == now_at && there.pinned) restore(there);
       else if (reached && there.count() + options_.spacing <= now_at) take_here();
@@ -200,7 +230,7 @@ Timeline::Arrival Timeline::seek(u64 target, bool first) {
   interrupted_ = false;
   if (target == machine_.count() && (first || target != end_ ? settled_ : present_)) return Arrival::There;
   leave_present();
-  const Point origin{machine_.checkpoint(), false, present_, settled_};
+  const Point origin = here(false, present_);
   Arrival arrival = Arrival::There;
   if (target < begin()) {
     go(begin(), true);
@@ -215,23 +245,49 @@ Timeline::Arrival Timeline::seek(u64 target, bool first) {
     // What was run beyond the old present stays: it happened.
     if (stop.reason == StopReason::Requested || stopped_from_outside(here, target)) return Arrival::Interrupted;
   }
-  if (arrival == Arrival::Interrupted) restore(origin);
+  if (arrival == Arrival::Interrupted) return_to(origin);
   return arrival;
+}
+
+/// Back to a place that is not in the list.
+void Timeline::return_to(const Point& origin) {
+  restore(origin);
+  written_ = origin.written;
 }
 
 // --- searching back -----------------------------------------------------------------------------------------------
 
-Timeline::Found Timeline::find_last(u64 before, const Scan& scan, std::optional<PhysicalRange>) {
+/// False when no page of the range was written between the checkpoint at `index` and `high`, which is not beyond the next
+/// one (or the origin of the search, when there is none).
+bool Timeline::written_after(std::size_t index, u64 high, const PhysicalRange& range, const Point& origin) const {
+  const std::vector<u32>* frames = nullptr;
+  if (index + 1 < points_.size() && points_[index + 1].count() >= high) frames = &points_[index + 1].written;
+  else if (index + 1 == points_.size() && origin.count() >= high) frames = &origin.written;
+  if (frames == nullptr || range.size == 0) return true;
+  for (u64 page = range.address >> kPageShift; page <= (range.address + range.size - 1) >> kPageShift; page++) {
+    const auto frame = machine_.frame_at(page << kPageShift);
+    if (!frame || std::binary_search(frames->begin(), frames->end(), *frame)) return true;
+  }
+  return false;
+}
+
+Timeline::Found Timeline::find_last(u64 before, const Scan& scan, std::optional<PhysicalRange> written) {
   interrupted_ = false;
   leave_present();
   const u64 from = machine_.count();
-  const Point origin{machine_.checkpoint(), false, present_, settled_};
+  const Point origin = here(false, present_);
   Found found{Arrival::Begin};
   // The stretch (low, high] of each round begins at a checkpoint.
   u64 high = std::min(before == 0 ? 0 : before - 1, end_);
 
   while (found.arrival == Arrival::Begin && high > begin()) {
-    const Point start = points_[index_before(high - 1)];
+    const std::size_t index = index_before(high - 1);
+    const Point start = points_[index];
+    if (written && !written_after(index, high, *written, origin)) {
+      high = start.count();
+      if (stopped_from_outside(from, begin())) found = {Arrival::Interrupted};
+      continue;
+    }
     restore(start);
     machine_.mute(true);
     unsigned same_place = 0;
@@ -251,7 +307,7 @@ Timeline::Found Timeline::find_last(u64 before, const Scan& scan, std::optional<
     }
     high = start.count();
   }
-  restore(origin);
+  return_to(origin);
   return found;
 }
 
@@ -272,6 +328,8 @@ void Timeline::serial_input(std::span<const u8> bytes) {
 
 void Timeline::branch() {
   const u64 here = machine_.count();
+  for (const Point& p : points_)
+    if (p.count() >= here) add_written(p.written);
   std::erase_if(points_, [&](const Point& p) { return p.count() >= here; });
   std::erase_if(marks_, [&](const auto& mark) { return mark.second > here; });
   machine_.journal().forget_future();

@@ -137,19 +137,24 @@ class Timeline {
     bool pinned = false;  ///< a branch begins here: it can't be come to from before
     bool edge = false;    ///< the present, perhaps at a later moment of its count
     bool settled = true;  ///< the first moment of its count
+    std::vector<u32> written;  ///< frames written since the checkpoint before it in the list, at least those
     u64 count() const { return state->count; }
   };
 
   std::size_t index_before(u64 count) const;
   u64 next_branch(u64 count) const;
-  Point here(bool pinned);
+  Point here(bool pinned, bool edge);
   void insert(Point point);
   void take_here(bool pinned = false);
   void leave_present();
   void thin();
+  void add_written(const std::vector<u32>& frames);
+  void drop_edge();
   bool marked(u64 count) const;
   void restore(const Point& point);
   void restore_present();
+  void return_to(const Point& origin);
+  bool written_after(std::size_t index, u64 high, const PhysicalRange& range, const Point& origin) const;
   void enter(bool present);
   bool stopped_from_outside(u64 from, u64 to);
   Arrival go(u64 target, bool first);
@@ -159,6 +164,7 @@ class Timeline {
   const TimelineOptions options_;
   std::vector<Point> points_;  ///< by count; of one count, the edge is the last
   std::map<std::string, u64> marks_;
+  std::vector<u32> written_;  ///< frames written since the last checkpoint of the list, as far as checkpoints told
   u64 end_ = 0;
   bool present_ = true;  ///< else the journal is being replayed
   bool settled_ = true;  ///< the machine stands at the first moment of its count

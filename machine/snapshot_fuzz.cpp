@@ -1,0 +1,69 @@
+// The reader of snapshots against libFuzzer. The first byte chooses: the rest is a whole file, or patches to the payloads
+// of a good one's records (a record, an offset of two bytes, a length, the bytes), with checksums made right. What is
+// loaded runs and is saved again.
+#include <unistd.h>
+
+#include <cstdio>
+#include <fstream>
+
+#include "base/verify.h"
+#include "machine/snapshot.h"
+#include "machine/test_guests.h"
+
+using namespace callgate;
+
+namespace {
+
+struct Good {
+  Good() {
+    auto m = test::machine_with(test::kBusyGuest, {.ram_bytes = u64{9} << 20});
+    m->run({.until_count = 20'000});
+    RecordingHeader origin;
+    origin.files.push_back({RecordedFile::Role::Kernel, "kernel", "", {}, false});
+    const std::string path = "/tmp/callgate-snapshot-fuzz-" + std::to_string(::getpid());
+    VERIFY(save_snapshot(*m, origin, path).has_value(), "a good machine could not be saved");
+    std::ifstream in(path, std::ios::binary);
+    file.assign(std::istreambuf_iterator<char>(in), {});
+    std::remove(path.c_str());
+    auto reader = FrameReader::open(file, "good", kSnapshotFormat).value();
+    while (auto frame = reader.next().value()) records.push_back({frame->kind, {frame->payload.begin(), frame->payload.end()}});
+  }
+  std::vector<u8> file;
+  std::vector<std::pair<u32, std::vector<u8>>> records;
+};
+
+}  // namespace
+
+extern "C" int LLVMFuzzerTestOneInput(const u8* data, std::size_t size) {
+  static const Good good;
+  if (size == 0) return 0;
+  std::span<const u8> rest(data + 1, size - 1);
+  boot::FileBytes file;
+  if (data[0] & 1) {
+    file.assign(rest.begin(), rest.end());
+  } else {
+    auto records = good.records;
+    while (rest.size() >= 4) {
+      auto& payload = records[rest[0] % records.size()].second;
+      const std::size_t at = (rest[1] | rest[2] << 8) % (payload.size() + 1);
+      const std::size_t length = std::min<std::size_t>({rest[3] % 17u, rest.size() - 4, payload.size() - at});
+      std::copy_n(rest.begin() + 4, length, payload.begin() + static_cast<std::ptrdiff_t>(at));
+      rest = rest.subspan(4 + length);
+    }
+    FrameEncoder encoder(kSnapshotFormat);
+    const auto append = [&](const std::vector<u8>& bytes) { file.insert(file.end(), bytes.begin(), bytes.end()); };
+    append(encoder.head());
+    for (const auto& [kind, payload] : records) append(encoder.record(kind, payload, kind < 2));
+  }
+  // Large machines are allowed, and would only make this slow.
+  if (const auto header = read_snapshot_header(file, "fuzz"); header && header->origin.machine.ram_bytes > u64{64} << 20) return 0;
+  auto loaded = load_snapshot(std::move(file), "fuzz", Engine::Interpreter);
+  if (!loaded) {
+    VERIFY(loaded.error().message.starts_with("fuzz: "), "an error names the file");
+    return 0;
+  }
+  for (unsigned idle = 0; idle < 20; idle++)
+    if (loaded->machine->run({.until_count = loaded->header.count + 5'000, .stop_when_idle = true}).reason != StopReason::Idle) break;
+  loaded->machine->hash();
+  return 0;
+}
