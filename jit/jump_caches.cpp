@@ -74,6 +74,7 @@ JumpCache& JumpCaches::select(const TlbTable* table, u32 mode_key) {
       if (v->generation != table->generation) {
         empty(*v->cache);
         v->generation = table->generation;
+        inherit(*v);
       }
       v->last_used = ++uses_;
       recent = v.get();
@@ -93,8 +94,45 @@ JumpCache& JumpCaches::select(const TlbTable* table, u32 mode_key) {
   oldest->mode_key = mode_key;
   oldest->generation = table->generation;
   oldest->last_used = ++uses_;
+  inherit(*oldest);
   recent = oldest;
   return *oldest->cache;
+}
+
+static bool is_upper(u64 address) { return address >> 63 != 0; }
+
+void JumpCaches::inherit(View& view) {
+  const auto same_code = [&](const TlbTable& from, u64 page) {
+    const u64 slot = TlbTable::slot_of(page);
+    return view.table->exec_tag[slot] == page && from.exec_tag[slot] == page && view.table->addend[slot] == from.addend[slot];
+  };
+  if (view.table->count == 0) return;
+  const auto has_upper = [](const JumpCache& cache) {
+    for (u64 used = cache.used_pages; used != 0; used &= used - 1)
+      for (const u64 place : cache.page[std::countr_zero(used)])
+        if (is_upper(place)) return true;
+    return false;
+  };
+  const View* from = nullptr;
+  for (const auto& v : views_)
+    if (v.get() != &view && v->mode_key == view.mode_key && v->generation == v->table->generation &&
+        (from == nullptr || v->last_used > from->last_used) && has_upper(*v->cache))
+      from = v.get();
+  if (from == nullptr) return;
+  for (u64 used = from->cache->used_pages; used != 0; used &= used - 1) {
+    const unsigned group = static_cast<unsigned>(std::countr_zero(used));
+    u64 pages[JumpCache::kPagesInGroup];
+    unsigned count = 0;
+    for (const u64 place : from->cache->page[group])
+      if (is_upper(place) && same_code(*from->table, place & ~kPageMask)) pages[count++] = place & ~kPageMask;
+    if (count == 0) continue;
+    for (unsigned n = 0; n < count; n++) note_page(*view.cache, pages[n]);
+    constexpr unsigned kPerGroup = 1u << JumpCache::kOffsetBits;
+    for (unsigned i = group * kPerGroup; i < (group + 1) * kPerGroup; i++) {
+      const JumpCache::Entry& e = from->cache->entry[i];
+      if (is_upper(e.rip) && std::find(pages, pages + count, e.rip & ~kPageMask) != pages + count) view.cache->entry[i] = e;
+    }
+  }
 }
 
 void JumpCaches::set(JumpCache& cache, u64 rip, const void* code) {

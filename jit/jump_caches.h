@@ -54,6 +54,9 @@ class JumpCaches final : public TranslationCache {
   /// Empties one of the places of JumpCache::page, and the entries of its page.
   static void empty_page(JumpCache& cache, unsigned group, u64& place);
   static void note_page(JumpCache& cache, u64 rip);
+  /// Gives an empty view the jumps of the upper half that the last kernel's view of the same mode has and that go to the same
+  /// memory in both: as far as the new view's TLB has inherited those pages (mmu/soft_tlb.h).
+  void inherit(View& view);
 
   TranslationTracker& tracker_;
   std::vector<std::unique_ptr<View>> views_;

@@ -146,7 +146,9 @@ void SoftTlb::insert(AccessContext context, u64 linear, const Walk& w, const Phy
   if (caching_ == TlbCaching::OnePage) drop_all();
 
   TlbTable& t = *view_[static_cast<unsigned>(context)];
-  if (w.count != 0 && w.step[0].level == 4) t.root = w.step[0].frame;
+  // Jumps of both supervisor contexts are kept under one of the two tables (jit/jump_caches.h).
+  if (w.count != 0 && w.step[0].level == 4)
+    t.root = view_[static_cast<unsigned>(AccessContext::Supervisor)]->root = w.step[0].frame;
   const u64 tag = linear & ~kPageMask;
   const u64 slot = TlbTable::slot_of(linear);
   if (!bit(t.listed[slot / 64], slot % 64)) {
