@@ -77,7 +77,7 @@ class Session {
       if (next != options_.hash_at.end() && now_at == *next) print_hash();
       if (stop.reason == StopReason::CountReached && now_at >= options_.until) return stop;
       if (stop.reason == StopReason::Idle) {
-        if (stop.idle_ns == kNever && input_over_) return {StopReason::Halted};
+        if (stop.idle_ns == kNever && input_over_ && gdb_ == nullptr) return {StopReason::Halted};
         if (!look_at_input(stop.idle_ns)) return {StopReason::Requested};
         continue;
       }

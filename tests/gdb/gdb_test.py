@@ -64,7 +64,7 @@ class Debugged:
         script.write_text("\n".join(start + lines) + "\n")
         run = subprocess.run([GDB, "-nx", "-q", "-batch", *(["-ex", f"file {elf}"] if elf else []), "-x", script],
                              stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
-                             errors="replace", timeout=400 * SLOWDOWN)
+                             errors="replace", timeout=800 * SLOWDOWN)
         # How long a search takes is the host's business.
         text = re.sub(r"callgate: at count .*\n", "", run.stdout)
         return text.replace(str(self.socket), "SOCKET").replace(str(FOLDER), "FOLDER")

@@ -60,7 +60,7 @@ reverse-continue
 p *(int *) (0xffff800000000000 + (long) &total)
 delete
 monitor mark here
-monitor last-write $rsi+20 4
+monitor last-write $rsi+24 4
 # Through interrupts: steps pass over their handlers.
 tbreak busy
 continue
