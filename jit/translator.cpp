@@ -101,6 +101,7 @@ struct Translator::Impl final : CodeListener {
   static u8* write(EngineSlots* slots, u64 linear, u64 site) noexcept;
   static u8* resolve(EngineSlots* slots, u64 target, u64 site) noexcept;
   static u64 execute(EngineSlots* slots, u64 site) noexcept;
+  static u8* follow(EngineSlots* slots, u64 link) noexcept;
   static u8* transfer(EngineSlots* slots, u64 target) noexcept;
   static u8* step(EngineSlots* slots, u64 site) noexcept;
   u8* step(Cpu& c, const Site& site);
@@ -551,6 +552,27 @@ u8* Translator::Impl::leave_to_step(Cpu& c) {
   return nullptr;
 }
 
+// Makes a link whose target is translated already. What needs translating (and may empty the arena) is done outside.
+u8* Translator::Impl::follow(EngineSlots* slots, u64 link) noexcept {
+  Impl& self = *from_slot<Impl>(slots, kTranslator);
+  Cpu& c = *from_slot<Cpu>(slots, kCpu);
+  const Link& l = self.blocks.link(static_cast<u32>(link));
+  if (l.counter != nullptr && *l.counter == 0) return nullptr;
+  const u64 linear = c.bits64() ? l.target : l.target & 0xFFFFFFFF;
+  if (c.bits64() && !is_canonical(linear)) return nullptr;
+  const u8* p = c.tlb.find_exec(c.data_context(), linear, 1);
+  if (p == nullptr) p = c.tlb.fill(c.data_context(), linear, Access::Execute).host;
+  if (self.flush_pending) return nullptr;
+  const u32 frame = p != nullptr ? self.memory.ram().frame_of(p) : kNoFrame;
+  if (frame == kNoFrame) return nullptr;
+  const u32 number = self.blocks.find({l.target, frame, static_cast<u32>(slots->slot[kModeKey])});
+  if (number == kNoBlock || self.blocks.block(number).entry == nullptr) return nullptr;
+  self.stats.links_followed++;
+  JumpCaches::set(*from_slot<JumpCache>(slots, kJumpCache), l.target, self.blocks.block(number).entry);
+  if (self.options.chaining) self.blocks.connect(static_cast<u32>(link), number);
+  return const_cast<u8*>(self.blocks.block(number).entry);
+}
+
 u8* Translator::Impl::step(EngineSlots* slots, u64 number) noexcept {
   Impl& self = *from_slot<Impl>(slots, kTranslator);
   return self.step(*from_slot<Cpu>(slots, kCpu), self.sites[number]);
@@ -655,7 +677,7 @@ Result<std::unique_ptr<Translator>> Translator::create(PhysicalMap& memory, Inte
   if (auto opened = impl->arena.open(options.code_bytes != 0 ? options.code_bytes : CodeArena::kDefaultSize); !opened)
     return tl::make_unexpected(opened.error());
   impl->host = options.host != nullptr ? *options.host : x64::probe_host();
-  impl->thunks = x64::emit_thunks(impl->arena, {Impl::read, Impl::write, Impl::resolve, Impl::execute, Impl::transfer, Impl::step});
+  impl->thunks = x64::emit_thunks(impl->arena, {Impl::read, Impl::write, Impl::resolve, Impl::execute, Impl::follow, Impl::transfer, Impl::step});
   if (options.promote_after != 0) impl->blocks.promote_after = options.promote_after;
   impl->arena_keep = impl->arena.used();
   VERIFY(impl->arena.room() >= kRoomForBlock, "the shared routines take more room than was reckoned");

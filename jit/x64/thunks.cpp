@@ -138,7 +138,30 @@ Thunks emit_thunks(CodeArena& arena, const Callbacks& callbacks) {
     return at;
   };
   t.exit_budget = exit(Exit::Budget);
-  t.exit_link = exit(Exit::Link);
+  if (callbacks.follow == nullptr) {
+    t.exit_link = exit(Exit::Link);
+  } else {
+    t.exit_link = e.here();
+    a.mov(slot(kExit), x86::rcx);
+    e.store_pinned(true);
+    if_vectors(vectors_out);
+    if_x87([&] { a.fnsave(x86::ptr(x86::rsp, kX87Image)); });
+    a.lea(x86::rdi, x86::ptr(kState, -static_cast<i32>(sizeof(EngineSlots))));
+    a.mov(x86::esi, x86::ecx);
+    a.mov(x86::rax, reinterpret_cast<u64>(callbacks.follow));
+    a.call(x86::rax);
+    if_vectors(vectors_in);
+    if_x87([&] { a.frstor(x86::ptr(x86::rsp, kX87Image)); });
+    asmjit::Label unknown = a.newLabel();
+    a.test(x86::rax, x86::rax);
+    e.load_pinned(true);
+    a.jz(unknown);
+    a.jmp(x86::rax);
+    a.bind(unknown);
+    a.mov(x86::eax, static_cast<u32>(Exit::Link));
+    e.store_pinned();
+    a.jmp(leave);
+  }
   t.exit_bail = exit(Exit::Bail);
 
   // The slow paths keep all guest registers; a nullptr doesn't return to the block but leaves.

@@ -19,6 +19,8 @@ struct Callbacks {
   /// Executes the site's instruction by its handler, or delivers the fault that it raises. What comes next: kGoOn (the
   /// instruction behind it), kLeave (Exit::Done), or the address of a block's code.
   u64 (*execute)(EngineSlots* slots, u64 site) noexcept;
+  /// A link isn't made, or its jump cache doesn't know it: the code of its target, or nullptr: Exit::Link.
+  u8* (*follow)(EngineSlots* slots, u64 link) noexcept;
   /// A block has ended with a jump to the guest's address `target`, of which the jump cache doesn't know: the code there, or
   /// nullptr: Exit::Done.
   u8* (*transfer)(EngineSlots* slots, u64 target) noexcept;
