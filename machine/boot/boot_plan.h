@@ -20,7 +20,7 @@ namespace callgate::boot {
 /// ones.
 struct Load {
   u64 physical = 0;
-  FileBytes bytes;
+  FilePart bytes;
   /// Zero bytes that must follow `bytes` (a kernel's .bss). The board may skip them while its RAM is still fresh.
   u64 zeros = 0;
 };

@@ -4,8 +4,11 @@
 
 #include <sys/mman.h>
 
+#include <algorithm>
 #include <cstddef>
+#include <memory>
 #include <new>
+#include <span>
 #include <vector>
 
 #include "base/types.h"
@@ -40,5 +43,21 @@ struct LargePageAllocator {
 };
 
 using FileBytes = std::vector<u8, LargePageAllocator<u8>>;
+
+/// Bytes that are kept together with the rest of their file: a kernel's segments need no copies.
+class FilePart {
+ public:
+  FilePart(FileBytes bytes) : whole_(std::make_shared<const FileBytes>(std::move(bytes))), part_(*whole_) {}
+  FilePart(std::shared_ptr<const FileBytes> whole, std::span<const u8> part) : whole_(std::move(whole)), part_(part) {}
+
+  std::size_t size() const { return part_.size(); }
+  u8 operator[](std::size_t n) const { return part_[n]; }
+  operator std::span<const u8>() const { return part_; }
+  bool operator==(const FilePart& other) const { return std::ranges::equal(part_, other.part_); }
+
+ private:
+  std::shared_ptr<const FileBytes> whole_;
+  std::span<const u8> part_;
+};
 
 }  // namespace callgate::boot

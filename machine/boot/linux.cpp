@@ -62,7 +62,7 @@ Result<BootPlan> plan_linux(BootInputs inputs, const BzImage& image) {
   if (!at) return tl::make_unexpected(at.error());
   b.placer().take(*at, image.init_size);
   const auto code = file.slice(image.protected_mode_start, image.protected_mode_size);
-  b.load_at(*at, {code.begin(), code.end()});
+  b.load_at(*at, FileBytes(code.begin(), code.end()));
 
   const bool bits64 = image.has_64bit_entry;
   if (auto r = bits64 ? b.enter_long_mode() : b.enter_protected_mode(); !r) return tl::make_unexpected(r.error());

@@ -65,7 +65,7 @@ Result<u64> load_by_addresses(PlanBuilder& b, ByteView file, u64 header, const s
   const u64 memory_size = bss_end == 0 ? size : bss_end - load_addr;
   if (!b.placer().is_ram(load_addr, memory_size)) return b.no_room(name, "the kernel", load_addr, memory_size);
   const auto bytes = file.slice(start, size);
-  b.load_at(load_addr, {bytes.begin(), bytes.end()}, memory_size - size);
+  b.load_at(load_addr, FileBytes(bytes.begin(), bytes.end()), memory_size - size);
   return entry;
 }
 
@@ -149,7 +149,7 @@ Result<BootPlan> plan_multiboot1(BootInputs inputs) {
   } else {
     const auto image = parse_elf(file, name);
     if (!image) return tl::make_unexpected(image.error());
-    if (auto r = b.load_elf(file, *image, name); !r) return tl::make_unexpected(r.error());
+    if (auto r = b.load_elf(std::make_shared<const FileBytes>(inputs.kernel.bytes), *image, name); !r) return tl::make_unexpected(r.error());
     entry = image->physical_entry;
   }
   if (entry >= k4GiB || !b.placer().is_ram(entry, 1)) {

@@ -22,15 +22,16 @@ Result<std::optional<BootPlan>> plan_bzimage_by_pvh(BootInputs& inputs, const Bz
               : fmt::format("its {} compression can't be unpacked here", compression_name(compression));
     return std::nullopt;
   }
-  const auto unpacked = unpack_payload(file, image, options.max_unpacked, name);
-  if (!unpacked) return tl::make_unexpected(unpacked.error());
+  auto bytes = unpack_payload(file, image, options.max_unpacked, name);
+  if (!bytes) return tl::make_unexpected(bytes.error());
+  const auto unpacked = std::make_shared<const FileBytes>(std::move(*bytes));
   const auto elf = parse_elf(*unpacked, name);
   if (!elf) return tl::make_unexpected(elf.error());
   if (!elf->pvh_entry) {
     why = "it has no PVH note (CONFIG_PVH)";
     return std::nullopt;
   }
-  auto plan = plan_pvh(std::move(inputs), *unpacked, *elf, {image.initrd_last, image.command_line_limit});
+  auto plan = plan_pvh(std::move(inputs), unpacked, *elf, {image.initrd_last, image.command_line_limit});
   if (!plan) return tl::make_unexpected(plan.error());
   plan->description = fmt::format(
       "Linux bzImage (boot protocol {}.{:02}, {}) unpacked on the host to {}, PVH entry 0x{:x}", image.version >> 8,
@@ -59,16 +60,17 @@ Result<BootPlan> plan_bzimage(BootInputs inputs, const BootOptions& options) {
 }
 
 Result<BootPlan> plan_elf(BootInputs inputs) {
-  // The plan copies what it needs, so the file may move out of the inputs first.
-  const BootFile kernel{inputs.kernel.name, std::move(inputs.kernel.bytes), {}};
-  const auto image = parse_elf(kernel.bytes, kernel.name);
+  // The plan keeps the file for its segments.
+  const std::string name = inputs.kernel.name;
+  const auto kernel = std::make_shared<const FileBytes>(std::move(inputs.kernel.bytes));
+  const auto image = parse_elf(*kernel, name);
   if (!image) return tl::make_unexpected(image.error());
   if (!image->pvh_entry) {
     return fail(
         ErrorKind::BadFile,
-        kernel.name + ": an ELF file with neither a PVH note nor a Multiboot 1 header, so there is no way to start it");
+        name + ": an ELF file with neither a PVH note nor a Multiboot 1 header, so there is no way to start it");
   }
-  return plan_pvh(std::move(inputs), kernel.bytes, *image, {});
+  return plan_pvh(std::move(inputs), kernel, *image, {});
 }
 
 Result<> check_files(const BootInputs& inputs, KernelFormat format) {

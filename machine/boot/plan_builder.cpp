@@ -54,17 +54,17 @@ tl::unexpected<Error> PlanBuilder::no_room(const std::string& name, const std::s
                           size_in_words(size), start, size_in_words(memory_.usable_bytes())));
 }
 
-void PlanBuilder::load_at(u64 physical, FileBytes bytes, u64 zeros) {
+void PlanBuilder::load_at(u64 physical, FilePart bytes, u64 zeros) {
   placer_.take(physical, bytes.size() + zeros);
   kernel_end_ = std::max(kernel_end_, physical + bytes.size() + zeros);
   plan_.loads.push_back({physical, std::move(bytes), zeros});
 }
 
-Result<> PlanBuilder::load_elf(ByteView file, const ElfImage& image, const std::string& name) {
+Result<> PlanBuilder::load_elf(const std::shared_ptr<const FileBytes>& file, const ElfImage& image,
+                               const std::string& name) {
   for (const ElfSegment& s : image.segments) {
     if (!placer_.is_ram(s.physical, s.memory_size)) return no_room(name, "a segment", s.physical, s.memory_size);
-    const auto bytes = file.slice(s.file_offset, s.file_size);
-    load_at(s.physical, {bytes.begin(), bytes.end()}, s.memory_size - s.file_size);
+    load_at(s.physical, {file, ByteView(*file).slice(s.file_offset, s.file_size)}, s.memory_size - s.file_size);
   }
   return {};
 }

@@ -27,9 +27,9 @@ class PlanBuilder {
   const MemoryMap& memory() const { return memory_; }
 
   /// Loads an ELF file's segments where it wants them.
-  Result<> load_elf(ByteView file, const ElfImage& image, const std::string& name);
+  Result<> load_elf(const std::shared_ptr<const FileBytes>& file, const ElfImage& image, const std::string& name);
   /// Loads `bytes` at a fixed place that the caller knows to be RAM, and takes it.
-  void load_at(u64 physical, FileBytes bytes, u64 zeros = 0);
+  void load_at(u64 physical, FilePart bytes, u64 zeros = 0);
   /// Takes room in low memory for one of the loader's own structures, below 4 GiB in any case. Returns its address.
   Result<u64> reserve_low(u64 size, u64 align);
   /// Puts one of the loader's own structures there. Returns its address.

@@ -19,7 +19,8 @@ Result<BootPlan> plan_linux(BootInputs inputs, const BzImage& image);
 
 /// An ELF kernel by its PVH note. `elf` is the file, unpacked where it was compressed; inputs.kernel gives only the
 /// name.
-Result<BootPlan> plan_pvh(BootInputs inputs, ByteView elf, const ElfImage& image, const PvhLimits& limits);
+Result<BootPlan> plan_pvh(BootInputs inputs, const std::shared_ptr<const FileBytes>& elf, const ElfImage& image,
+                          const PvhLimits& limits);
 
 /// True when a Multiboot 1 header is where one must be.
 bool has_multiboot1_header(ByteView file);

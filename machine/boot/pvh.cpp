@@ -25,7 +25,8 @@ FileBytes memory_map_table(const MemoryMap& memory) {
 
 }  // namespace
 
-Result<BootPlan> plan_pvh(BootInputs inputs, ByteView elf, const ElfImage& image, const PvhLimits& limits) {
+Result<BootPlan> plan_pvh(BootInputs inputs, const std::shared_ptr<const FileBytes>& elf, const ElfImage& image,
+                          const PvhLimits& limits) {
   const std::string name = inputs.kernel.name;
   if (*image.pvh_entry >= k4GiB) {
     return fail(ErrorKind::BadFile, fmt::format("{}: the PVH entry 0x{:x} is not below 4 GiB", name, *image.pvh_entry));
