@@ -479,7 +479,13 @@ void Machine::restore(const Checkpoint& checkpoint) {
 }
 
 Ram& Machine::ram() { return impl_->board.memory.ram(); }
-void Machine::put_page(u32 frame, const u8* contents) { impl_->put_back(frame, contents); }
+void Machine::put_page(u32 frame, const u8* contents) {
+  PhysicalMap& memory = impl_->board.memory;
+  u8* to = memory.page_for_writing(memory.physical_of(frame));
+  if (to == nullptr) impl_->put_back(frame, contents);  // it has code or page tables: somebody must hear of it
+  else if (contents == nullptr) std::memset(to, 0, kPageSize);
+  else std::memcpy(to, contents, kPageSize);
+}
 std::vector<u8> Machine::save_devices() { return impl_->save_devices(); }
 Result<> Machine::restore_devices(std::span<const u8> saved) { return impl_->restore_devices(saved); }
 void Machine::on_reset(std::function<std::optional<boot::BootPlan>()> plan) { impl_->late_plan = std::move(plan); }
