@@ -89,11 +89,13 @@ struct Machine::Impl {
   void sync(StateIo& io) {
     board.sync(io);
     round.sync(io, static_cast<u32>(board.processors.size()));
+    if (io.loading()) debugger.note_running(round.processor);
   }
   /// The same without RAM's contents.
   void sync_devices(StateIo& io) {
     board.sync(io, false);
     round.sync(io, static_cast<u32>(board.processors.size()));
+    if (io.loading()) debugger.note_running(round.processor);
   }
   void note_changes();
   void put_back(u32 frame, const u8* contents);

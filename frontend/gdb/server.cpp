@@ -142,9 +142,11 @@ Server::Server(int listener, std::string where, std::string unlink, Machine& mac
   stub_.use_clock([]() -> u64 {
     return static_cast<u64>(std::chrono::nanoseconds(std::chrono::steady_clock::now().time_since_epoch()).count());
   });
+  // In the middle of a search nothing but an interrupt is heard, and a debugger that goes away goes when it is over.
   stub_.on_poll([this] {
-    read_some();
-    return stub_.interrupt_asked();
+    receive_some();
+    flush();
+    return lost_ || stub_.interrupt_asked();
   });
 }
 
@@ -159,6 +161,7 @@ void Server::close_connection() {
   if (connection_ < 0) return;
   close(connection_);
   connection_ = -1;
+  lost_ = false;
   unsent_.clear();
   stub_.disconnected();
 }
@@ -179,19 +182,28 @@ bool Server::accept_one() {
   return true;
 }
 
-// Everything that has come and goes through without waiting.
+// Everything that has come and goes through without waiting. A connection that was closed makes way for the next one.
 void Server::read_some() {
-  accept_one();
-  if (connection_ < 0) return;
-  u8 bytes[kPiece];
-  const ssize_t got = recv(connection_, bytes, sizeof bytes, 0);
-  if (got == 0 || (got < 0 && errno != EAGAIN && errno != EINTR)) return close_connection();
-  if (got > 0) stub_.receive({bytes, static_cast<std::size_t>(got)});
+  receive_some();
   flush();
+  if (lost_) close_connection();
+  accept_one();
+}
+
+void Server::receive_some() {
+  constexpr unsigned kMostPieces = 64;
+  for (unsigned n = 0; n < kMostPieces && connection_ >= 0 && !lost_; n++) {
+    u8 bytes[kPiece];
+    const ssize_t got = recv(connection_, bytes, sizeof bytes, 0);
+    if (got < 0 && errno == EINTR) continue;
+    if (got < 0 && errno == EAGAIN) break;
+    lost_ = got <= 0;
+    if (!lost_) stub_.receive({bytes, static_cast<std::size_t>(got)});
+  }
 }
 
 void Server::flush() {
-  if (connection_ < 0) {
+  if (connection_ < 0 || lost_) {
     stub_.take_output();
     return;
   }
@@ -204,7 +216,10 @@ void Server::flush() {
     }
     if (errno == EINTR) continue;
     pollfd p{connection_, POLLOUT, 0};
-    if (errno != EAGAIN || poll(&p, 1, kPatienceMs) <= 0) return close_connection();
+    if (errno != EAGAIN || poll(&p, 1, kPatienceMs) <= 0) {
+      lost_ = true;
+      return;
+    }
   }
 }
 

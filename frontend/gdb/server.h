@@ -43,10 +43,12 @@ class Server {
   Server(int listener, std::string where, std::string unlink, Machine& machine, Timeline* timeline, View view);
   bool accept_one();
   void read_some();
+  void receive_some();
   void flush();
   void close_connection();
 
   int listener_, connection_ = -1;
+  bool lost_ = false;  ///< the connection is over, but not closed yet
   std::string where_, unlink_;
   std::string unsent_;
   Stub stub_;

@@ -298,6 +298,43 @@ TEST_CASE("stub: going back stops where a search from the start says") {
   CHECK(starts(w.ask("bs"), "T05replaylog:begin;"));
 }
 
+TEST_CASE("stub: a search back that is interrupted ends where it began") {
+  Wire w(test::busy_machine());
+  w.timeline.run({.until_count = 400'000});
+  const u64 hash = w.machine->hash();
+  w.ask("Z0,5,1");  // nothing is ever there
+  unsigned polls = 0;
+  w.stub.on_poll([&] {
+    if (++polls == 3) w.interrupt();
+    return w.stub.interrupt_asked();
+  });
+  CHECK(starts(w.ask("bc"), "T02"));
+  CHECK(polls == 3);
+  CHECK(w.machine->count() == 400'000);
+  CHECK(w.machine->hash() == hash);
+}
+
+TEST_CASE("stub: a step back passes over an interrupt's handler as a step forward does") {
+  Wire w(test::busy_machine());
+  w.machine->run({.until_count = 30'000});
+  w.timeline.run({.until_count = 30'001});
+  // Forward until a step has passed over a handler.
+  u64 before = 0, rip = 0;
+  for (int n = 0; n < 100'000; n++) {
+    before = w.machine->count();
+    rip = w.rip();
+    REQUIRE(starts(w.ask("s"), "T05"));
+    if (w.machine->count() > before + 5) break;
+  }
+  REQUIRE(w.machine->count() > before + 5);
+  // The step was made behind the handler, from the place that was interrupted; back behind the handler, back before it.
+  REQUIRE(starts(w.ask("bs"), "T05"));
+  CHECK(w.rip() == rip);
+  CHECK(w.machine->count() > before + 4);
+  REQUIRE(starts(w.ask("bs"), "T05"));
+  CHECK(w.machine->count() == before - 1);
+}
+
 TEST_CASE("stub: without a history it can't go back, and says so") {
   Wire w(test::busy_machine(), false);
   CHECK(w.ask("bs") == "E16");

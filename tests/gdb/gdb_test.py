@@ -4,6 +4,7 @@
 import pathlib
 import re
 import shutil
+import socket
 import subprocess
 import sys
 import tempfile
@@ -113,6 +114,67 @@ class Sessions(unittest.TestCase):
         got = hashes(errors)
         self.assertGreater(len(set(got) & set(want)), 2)
         self.assertEqual({n: got[n] for n in got if n in want}, {n: want[n] for n in got if n in want})
+
+
+class Wire:
+    """The protocol by hand, on TCP."""
+
+    def __init__(self, port):
+        self.socket = socket.create_connection(("127.0.0.1", port), timeout=60 * SLOWDOWN)
+        self.bytes = b""
+
+    def ask(self, packet):
+        self.socket.sendall(b"$%s#%02x" % (packet, sum(packet) & 255))
+        return self.answer()
+
+    def answer(self):
+        while not (found := re.search(rb"\$([^#]*)#..", self.bytes)):
+            got = self.socket.recv(65536)
+            if not got:
+                return None
+            self.bytes += got
+        self.bytes = self.bytes[found.end():]
+        self.socket.sendall(b"+")
+        return found.group(1)
+
+    def close(self):
+        self.socket.close()
+
+
+class Connections(unittest.TestCase):
+    def test_debuggers_come_and_go(self):
+        _, boot = modes()
+        run = subprocess.Popen([CALLGATE, "run", "--kernel", boot, "-m", "16M", "--gdb", "0", "-S"], stdin=subprocess.PIPE,
+                               stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        try:
+            port = int(re.search(r"target remote 127\.0\.0\.1:(\d+)$", run.stderr.readline()).group(1))
+            first = Wire(port)
+            self.assertTrue(first.ask(b"?").startswith(b"T05"))
+            self.assertEqual(first.ask(b"Z0,100000,1"), b"OK")
+            second = Wire(port)
+            time.sleep(0.2)
+            self.assertEqual(first.ask(b"qC"), b"QC1")  # the first one is served, the second one sent away
+            first.socket.sendall(b"\x00\xff$" + b"z" * 100000 + b"#00$m0,#zz+++")
+            self.assertEqual(first.ask(b"vCont;s:1")[:3], b"T05")
+            first.close()
+            second.close()
+            third = Wire(port)
+            self.assertTrue(third.ask(b"?").startswith(b"T05"))
+            third.socket.sendall(b"$c#63")  # runs to the guest's own break
+            self.assertEqual(third.answer()[:3], b"T05")
+            self.assertEqual(third.ask(b"D"), b"OK")
+            third.close()
+            self.assertEqual(run.wait(60 * SLOWDOWN), 0)
+        finally:
+            run.kill()
+            run.communicate()
+
+    def test_what_is_no_place_to_listen_is_refused_in_a_sentence(self):
+        _, boot = modes()
+        for where in ("", "x", "99999", "1234,view=arm", "unix:/nowhere/at/all"):
+            run = callgate("run", "--kernel", boot, "--gdb", where)
+            self.assertIn(run.returncode, (2, 12), where)
+            self.assertRegex(run.stderr, r"^callgate: [^\n]*\n$")
 
 
 @unittest.skipUnless(GDB, "there is no gdb (scripts/install-deps.sh installs it)")
