@@ -110,6 +110,31 @@ class Recordings(unittest.TestCase):
         self.assertEqual(again.returncode, BAD_FILE)
         self.assertIn(f"cut off at byte {len(good) - 1}", again.stderr)
 
+    def test_a_saved_machine_goes_on_as_the_one_that_was_not_saved(self):
+        whole = callgate("run", "--kernel", guests["spin"], "--until", 5000)
+        saved, again = self.at / "saved", self.at / "again"
+        self.assertEqual(callgate("run", "--kernel", guests["spin"], "--until", 2000, "--save-snapshot", saved).returncode, POWER_OFF)
+        rest = callgate("run", "--load-snapshot", saved, "--until", 5000, "--engine", "interp")
+        self.assertEqual(hashes(rest.stderr), hashes(whole.stderr))
+        # Saved again at once it is the same to the byte, and it is never written over.
+        self.assertEqual(callgate("run", "--load-snapshot", saved, "--until", 2000, "--save-snapshot", again).returncode, POWER_OFF)
+        self.assertEqual(again.read_bytes(), saved.read_bytes())
+        self.assertEqual(callgate("run", "--load-snapshot", saved, "--until", 2000, "--save-snapshot", again).returncode, BAD_ARGUMENT)
+        self.assertIn("count 2000", callgate("info", saved).stdout)
+
+    def test_a_snapshot_that_does_not_fit_is_refused(self):
+        saved = self.at / "saved"
+        callgate("run", "--kernel", guests["spin"], "--until", 2000, "--save-snapshot", saved)
+        good = saved.read_bytes()
+        for bad in (good[:-1], good[:40], b"", good[:300] + bytes([good[300] ^ 1]) + good[301:]):
+            saved.write_bytes(bad)
+            run = callgate("run", "--load-snapshot", saved)
+            self.assertEqual((run.returncode, run.stdout), (BAD_FILE, ""))
+            self.assertRegex(run.stderr, rf"^callgate: {saved}: [^\n]*\n$")
+        saved.write_bytes(good)
+        for words in (("-m", "1G"), ("--kernel", guests["spin"]), ("--smp", "2"), ("--record", self.file)):
+            self.assertEqual(callgate("run", "--load-snapshot", saved, *words).returncode, BAD_ARGUMENT, words)
+
     def test_refusals(self):
         self.file.write_bytes(b"mine")
         run = callgate("run", "--kernel", guests["hello"], "--record", self.file)
