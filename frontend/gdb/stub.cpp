@@ -166,11 +166,16 @@ void Stub::ended(const Stop& stop) {
   stop_with(stop_reply(signal, debugger_.current_cpu(), timeline_ != nullptr ? "replaylog:end;" : ""));
 }
 
+// What ends the run when somebody goes on from the guest's end. A recording that is over has no reason of its own.
+Stop Stub::whole_end() const {
+  return ended_->reason == StopReason::CountReached ? Stop{StopReason::Requested} : *ended_;
+}
+
 // --- going on -----------------------------------------------------------------------------------------------------
 
 void Stub::resume(Going how, unsigned cpu) {
   if (ended_ && how != Going::Back && how != Going::StepBack) {
-    over_ = ended_;
+    over_ = whole_end();
     reply(ended_->reason == StopReason::DebugExit ? fmt::format("W{:02x}", ended_->code & 0xFF)
           : ended_->reason == StopReason::TripleFault ? fmt::format("X{:02x}", kSigAbort) : std::string("W00"));
     return;
@@ -347,6 +352,7 @@ void Stub::handle(const std::string& packet) {
       ok();
       forget_stops();
       going_ = Going::Freely;
+      if (ended_) over_ = whole_end();
       return;
     case 'k': over_ = Stop{StopReason::Requested}; return;
     default: return reply("");

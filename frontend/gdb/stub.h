@@ -88,6 +88,7 @@ class Stub {
   std::string hit_reply() const;
   bool range_goes_on() const;
   void ended(const Stop& stop);
+  Stop whole_end() const;
   Stop run_back();
   void vcont(Reader r);
   void registers_packet(char kind, Reader r);
