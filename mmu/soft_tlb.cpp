@@ -114,6 +114,12 @@ void SoftTlb::set_mode(const PagingMode& mode) {
 
 Translation SoftTlb::fill(AccessContext context, u64 linear, AccessKind kind) {
   VERIFY(context != AccessContext::Watched, "nothing may be cached for watched accesses");
+  // While no translation was dropped, a second walk would find, and set, the same. (What isn't written slowly any more goes
+  // the usual way, to be written directly.)
+  SlowWrite& slow = slow_writes_[(linear >> kPageShift) % kSlowWrites];
+  if (kind == AccessKind::Write && slow.page == (linear & ~kPageMask) && slow.epoch == epoch_ && slow.context == context &&
+      (memory_.ram().flags(memory_.page(slow.physical).frame) & kFrameSlowWrite))
+    return {nullptr, slow.physical + (linear & kPageMask), false};
   stats_.fills++;
   const Walk w = walk(memory_, mode_, linear, context, kind);
   if (!w.ok) {
@@ -131,6 +137,8 @@ Translation SoftTlb::fill(AccessContext context, u64 linear, AccessKind kind) {
   if (caching_ != TlbCaching::None) insert(context, linear, w, page);
   if (kind != AccessKind::Write || !(memory_.ram().flags(page.frame) & kFrameSlowWrite)) {
     t.host = page.host + (w.physical & kPageMask);
+  } else if (caching_ == TlbCaching::Full && w.dirty) {
+    slow = {linear & ~kPageMask, w.physical & ~kPageMask, epoch_, context};
   }
   return t;
 }

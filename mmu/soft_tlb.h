@@ -177,7 +177,15 @@ class SoftTlb final : public TranslationCache {
   template <class F>
   void each_table(F&& f) const;
 
+  /// A page whose writes may not go to memory directly, and have been walked for: page tables are written again and again.
+  struct SlowWrite {
+    u64 page = ~u64{0}, physical = 0, epoch = 0;
+    AccessContext context = AccessContext::User;
+  };
+  static constexpr unsigned kSlowWrites = 64;
+
   PhysicalMap& memory_;
+  SlowWrite slow_writes_[kSlowWrites];
   TlbTable* view_[kAccessContexts + 1] = {};  ///< the last one, of Watched, stays empty
   PagingMode mode_;
   WalkFault fault_;
