@@ -24,25 +24,81 @@ void BlockCache::erase(u32 number) {
   }
 }
 
-bool BlockCache::is_restless(u32 frame, unsigned offset) {
+BlockCache::Unrest BlockCache::unrest(u32 frame, unsigned offset) const {
   const auto it = frames_.find(frame);
-  return it != frames_.end() && it->second.rewrites[offset / kGranule] >= kRewritesUntilRestless;
+  const u8 rewrites = it != frames_.end() ? it->second.rewrites[offset / kGranule] : u8{0};
+  return rewrites == kHopeless ? Unrest::Hopeless : rewrites >= kRewritesUntilChecked ? Unrest::Rewritten : Unrest::None;
 }
+
+void BlockCache::give_up(u32 frame, unsigned offset) { frames_[frame].rewrites[offset / kGranule] = kHopeless; }
 
 void BlockCache::has_settled(u32 number) {
   TranslatedBlock& b = blocks_[number];
-  Frame& frame = frames_[b.key.frame];
-  frame.rewrites[b.offset / kGranule] = 0;
-  std::erase(frame.blocks, number);
+  frames_[b.key.frame].rewrites[b.offset / kGranule] = 0;
+  forget(number);
+}
+
+void BlockCache::forget(u32 number) {
+  TranslatedBlock& b = blocks_[number];
+  std::erase(frames_[b.key.frame].blocks, number);
+  disconnect(number);
   erase(number);
   b.valid = false;
+}
+
+u32 BlockCache::find_variant(u32 head, const u8* code) const {
+  for (const u32 v : blocks_[head].checked->variants)
+    if (blocks_[v].checked->matches(code)) return v;
+  return kNoBlock;
+}
+
+// Each variant's jump for other bytes goes to the next one.
+void BlockCache::link_variants(const std::vector<u32>& variants) {
+  for (std::size_t n = 0; n < variants.size(); n++) {
+    const Link& l = links_[blocks_[variants[n]].checked->mismatch];
+    const u8* to = n + 1 < variants.size() ? blocks_[variants[n + 1]].entry : l.direct.stub;
+    arena_.patch(l.direct.at, static_cast<i32>(to - (l.direct.at + 4)));
+    blocks_[variants[n]].head = variants[0];
+  }
+}
+
+u32 BlockCache::add_variant(u32 head, TranslatedBlock block, u32 instead_of) {
+  std::vector<u32> variants = std::move(blocks_[head].checked->variants);
+  const u32 number = next_number();
+  if (instead_of == kNoBlock) {
+    variants.push_back(number);
+    Frame& frame = frames_[block.key.frame];
+    frame.granules |= granules_of(block.offset, block.bytes);
+    block.valid = false;  // not the key's block
+    blocks_.push_back(std::move(block));
+    // A write may hit bytes that only a later variant has.
+    blocks_[head].bytes = std::max(blocks_[head].bytes, blocks_[number].bytes);
+  } else {
+    *std::find(variants.begin(), variants.end(), instead_of) = number;
+    if (instead_of == head) {
+      forget(head);
+      head = add(std::move(block));
+    } else {
+      block.valid = false;
+      blocks_.push_back(std::move(block));
+    }
+  }
+  link_variants(variants);
+  blocks_[head].checked->variants = std::move(variants);
+  return head;
 }
 
 u32 BlockCache::add(TranslatedBlock block) {
   const u32 number = next_number();
   Frame& frame = frames_[block.key.frame];
+  frame.watched = true;
   frame.blocks.push_back(number);
+  frame.granules |= granules_of(block.offset, block.bytes);
   frame.writes = 0;
+  if (block.checked != nullptr) {
+    block.head = number;
+    if (block.checked->variants.empty()) block.checked->variants = {number};
+  }
   blocks_.push_back(std::move(block));
   if (used_ * 2 >= index_.size()) {
     index_.assign(index_.size() * 2, Entry{});
@@ -56,6 +112,8 @@ u32 BlockCache::add(TranslatedBlock block) {
 
 void BlockCache::connect(u32 number, u32 to) {
   Link& l = links_[number];
+  if (l.mismatch) return;
+  if (blocks_[to].head != kNoBlock) to = blocks_[to].head;
   TranslatedBlock& b = blocks_[to];
   Jump& jump = b.key.entry == l.state ? l.direct : l.plain;
   if (jump.at == nullptr || jump.to != kNoBlock) return;
@@ -78,7 +136,14 @@ void BlockCache::disconnect(u32 number) {
 
 bool BlockCache::written(u32 frame) {
   const auto it = frames_.find(frame);
-  return it != frames_.end() && ++it->second.writes >= kWritesUntilRelease;
+  return it != frames_.end() && ++it->second.writes >= it->second.patience;
+}
+
+void BlockCache::release(u32 number) {
+  Frame& frame = frames_[number];
+  const u32 patience = std::min(frame.patience * 2, kMostPatience);
+  frame = {};
+  frame.patience = patience;
 }
 
 void BlockCache::clear() {

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <deque>
+#include <memory>
 #include <unordered_map>
 #include <vector>
 
@@ -22,13 +23,30 @@ struct BlockKey {
   bool operator==(const BlockKey&) const = default;
 };
 
+/// Code that is rewritten again and again has checked blocks: they stay when their bytes are written, but compare them at
+/// their entry. One that finds other bytes goes on in the next variant of the same key; behind the last one is the translator.
+struct CheckedCode {
+  std::vector<u8> bytes;      ///< what was translated
+  std::vector<u8> rewritten;  ///< by byte, 1: not compared (ir::Block::rewritten)
+  u32 mismatch = 0;           ///< the link to the next variant
+  std::vector<u32> variants;  ///< of the first one: all variants' numbers, its own first
+
+  bool matches(const u8* code) const {
+    for (std::size_t n = 0; n < bytes.size(); n++)
+      if (rewritten[n] == 0 && bytes[n] != code[n]) return false;
+    return true;
+  }
+};
+
 struct TranslatedBlock {
   BlockKey key;
   const u8* entry = nullptr;  ///< nullptr: not translatable, the interpreter executes its first instruction
   u16 offset = 0, bytes = 0;  ///< in the page
   u16 insns = 0;
   bool valid = true;
-  bool restless = false;  ///< rewritten again and again: no code, the interpreter executes it
+  bool restless = false;  ///< hopelessly rewritten: no code, the interpreter executes it
+  u32 head = kNoBlock;  ///< of a checked one: the first variant, which jumps go to
+  std::unique_ptr<CheckedCode> checked;
   u16 runs = 0;  ///< of a restless one: how often it was interpreted since it was last written
   u8 versions = 0;  ///< how many of it there are for other entry states
   std::vector<u32> incoming;  ///< links that go to it
@@ -48,6 +66,7 @@ struct Link {
   u16 state = 0;
   Jump direct, plain;      ///< with state 0 only `direct`
   u32* counter = nullptr;  ///< of a link with a state: jumps left until it is worth a version of its target
+  bool mismatch = false;   ///< of a checked block, to its next variant
 };
 
 class BlockCache {
@@ -74,15 +93,48 @@ class BlockCache {
   static constexpr u8 kMostVersions = 4;
   static constexpr u32 kNever = ~u32{0};  ///< for a counter
 
+  /// Adds a variant to those of the checked block `head`; an old one that it stands for, too, is forgotten (kNoBlock: none).
+  /// The number of the first variant from now on.
+  u32 add_variant(u32 head, TranslatedBlock block, u32 instead_of);
+  /// The variant of the checked block `head` that was made for these bytes, or kNoBlock.
+  u32 find_variant(u32 head, const u8* code) const;
+  static constexpr std::size_t kMostVariants = 12;
+  /// What jumps to the block go to.
+  const TranslatedBlock& entry_of(u32 number) const {
+    const TranslatedBlock& b = blocks_[number];
+    return b.head == kNoBlock ? b : blocks_[b.head];
+  }
+  /// Forgets a block and all its variants.
+  void forget(u32 head);
+
+  /// What a write to [offset, offset + size) of the frame met.
+  struct Written {
+    u32 gone = 0;          ///< blocks that were forgotten
+    bool checked = false;  ///< there is a checked block, which stays
+  };
   /// Forgets the blocks that have a byte in [offset, offset + size) of the frame; calls `gone` for each.
   template <class Gone>
-  u32 invalidate(u32 frame, unsigned offset, unsigned size, Gone gone);
+  Written invalidate(u32 frame, unsigned offset, unsigned size, bool checked_too, Gone gone);
   /// The same for blocks whose code is seen at the linear address. Slow: looks at every block.
   template <class Gone>
   u32 invalidate_linear(u64 address, Gone gone);
-  bool has_code(u32 frame) const { return frames_.contains(frame); }
-  /// True for code that was rewritten so often lately that translating it doesn't pay: the interpreter executes it.
-  bool is_restless(u32 frame, unsigned offset);
+  /// True when the block has a byte there.
+  bool covers(u32 number, u32 frame, unsigned offset, unsigned size) const {
+    const TranslatedBlock& b = blocks_[number];
+    return b.key.frame == frame && b.offset < offset + size && offset < b.offset + u32{b.bytes};
+  }
+  bool has_code(u32 frame) const {
+    const auto it = frames_.find(frame);
+    return it != frames_.end() && it->second.watched;
+  }
+  /// How code that begins there is to be translated.
+  enum class Unrest : u8 {
+    None,
+    Rewritten,  ///< it was written to often: as checked blocks
+    Hopeless,   ///< there were too many variants: not at all
+  };
+  Unrest unrest(u32 frame, unsigned offset) const;
+  void give_up(u32 frame, unsigned offset);
   /// A restless block has not been written for a while: it is forgotten, to be translated.
   void has_settled(u32 number);
   static constexpr u16 kRunsUntilSettled = 64;
@@ -91,7 +143,7 @@ class BlockCache {
   /// Counts a write; true when there were so many since the frame's last block was added that it looks like data.
   bool written(u32 frame);
   /// The frame has no blocks any more and nobody needs to hear of writes to it.
-  void release(u32 frame) { frames_.erase(frame); }
+  void release(u32 frame);
   void clear();
 
  private:
@@ -109,13 +161,22 @@ class BlockCache {
   void erase(u32 number);
 
   struct Frame {
+    bool watched = false;  ///< somebody must hear of writes
     std::vector<u32> blocks;
+    u64 granules = 0;      ///< bit per granule: some block may have a byte there
     u32 writes = 0;
+    u32 patience = kWritesUntilRelease;  ///< that many writes; more for code that came back
     u8 rewrites[kPageSize / 64] = {};  ///< by granule: blocks that began there and were written to
   };
   static constexpr unsigned kGranule = 64;
-  static constexpr u8 kRewritesUntilRestless = 8;
-  static constexpr u32 kWritesUntilRelease = 32;
+  static constexpr unsigned kBulk = 256;  ///< a write of so many bytes is no rewriting, but other code
+  static constexpr u8 kRewritesUntilChecked = 8, kMostRewrites = 100, kHopeless = 101;
+  static constexpr u32 kWritesUntilRelease = 32, kMostPatience = 1u << 20;
+  static u64 granules_of(unsigned offset, unsigned size) {
+    const unsigned first = offset / kGranule, last = (offset + size - 1) / kGranule;
+    return (last >= 63 ? ~u64{0} : (u64{2} << last) - 1) & ~u64{0} << first;
+  }
+  void link_variants(const std::vector<u32>& variants);
 
   void disconnect(u32 number);
 
@@ -128,23 +189,33 @@ class BlockCache {
 };
 
 template <class Gone>
-u32 BlockCache::invalidate(u32 frame, unsigned offset, unsigned size, Gone gone) {
-  const auto it = frames_.find(frame);
-  if (it == frames_.end()) return 0;
-  u32 count = 0;
-  std::erase_if(it->second.blocks, [&](u32 number) {
-    TranslatedBlock& b = blocks_[number];
-    if (b.offset >= offset + size || offset >= b.offset + u32{b.bytes}) return false;
-    u8& rewrites = it->second.rewrites[b.offset / kGranule];
-    if (rewrites != 255) rewrites++;
-    disconnect(number);
-    erase(number);
-    b.valid = false;
-    gone(b);
-    count++;
-    return true;
+BlockCache::Written BlockCache::invalidate(u32 number, unsigned offset, unsigned size, bool checked_too, Gone gone) {
+  Written w;
+  const auto it = frames_.find(number);
+  if (it == frames_.end()) return w;
+  Frame& frame = it->second;
+  if (!(frame.granules & granules_of(offset, size))) return w;
+  frame.granules = 0;
+  std::erase_if(frame.blocks, [&](u32 n) {
+    TranslatedBlock& b = blocks_[n];
+    if (covers(n, number, offset, size)) {
+      if (b.checked == nullptr || checked_too) {
+        u8& rewrites = frame.rewrites[b.offset / kGranule];
+        if (size >= kBulk) rewrites = 0;
+        else if (rewrites < kMostRewrites) rewrites++;
+        disconnect(n);
+        erase(n);
+        b.valid = false;
+        gone(b);
+        w.gone++;
+        return true;
+      }
+      w.checked = true;
+    }
+    frame.granules |= granules_of(b.offset, b.bytes);
+    return false;
   });
-  return count;
+  return w;
 }
 
 template <class Gone>

@@ -15,6 +15,9 @@ constexpr unsigned kMostInsns = 64;
 /// whole are left out, and those that begin at or behind `end`; a block may be empty.
 void build_block(std::span<const u8> code, unsigned most, ir::Block& block, std::size_t end = ~std::size_t{0});
 
+/// How many bytes of code it was made from.
+inline u64 block_bytes(const ir::Block& b) { return b.insns.back().rip + b.insns.back().insn.length - b.rip; }
+
 /// All SSE exceptions are masked: only then does the host execute vector instructions.
 inline bool masks_all(u32 mxcsr) { return (mxcsr & 0x1F80) == 0x1F80; }
 /// All x87 exceptions are masked, and the precision is one that exists: only then does the host execute x87 instructions.

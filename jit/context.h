@@ -67,6 +67,7 @@ struct Site {
   u64 rip = 0;
   u64 next_rip = 0;
   const Insn* insn = nullptr;
+  u32 block = 0; ///< its block's number
   u32 rest = 0;  ///< instructions from this one to the end of its block
   u8 size = 0;   ///< of the access, or of its group's bytes
   bool grouped = false;   ///< it probes for a group

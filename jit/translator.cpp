@@ -13,6 +13,7 @@
 #include "jit/passes/flags_liveness.h"
 #include "jit/passes/order_ops.h"
 #include "jit/passes/probe_groups.h"
+#include "jit/rewritten_code.h"
 #include "jit/trace.h"
 #include "jit/x64/emitter.h"
 
@@ -53,6 +54,7 @@ struct Translator::Impl final : CodeListener {
   bool detour_wanted = false;  ///< the exit that follows is for want of a block without groups
   bool fault_found = false;  ///< the exit that follows is a page fault: the TLB knows which
   bool code_changed = false;  ///< a block was invalidated since emitted code was entered
+  bool checked_written = false;  ///< a checked block was written to, likewise
   /// How often code was met, by a hash of its place: what is met seldom isn't worth a translation.
   std::vector<u8> met = std::vector<u8>(kPlaces);
   static constexpr std::size_t kPlaces = 1 << 16;
@@ -89,8 +91,9 @@ struct Translator::Impl final : CodeListener {
   bool is_cold(const BlockKey& key);
   u32 lookup(Cpu& c, u32 mode_key, const ir::Mode& mode, u16 entry = 0);
   void promote(Cpu& c, u32 link, u32 plain, const ir::Mode& mode);
-  u32 translate(Cpu& c, const BlockKey& key, const ir::Mode& mode, const u8* page);
+  u32 translate(Cpu& c, const BlockKey& key, const ir::Mode& mode, const u8* page, u32 head);
   x64::Emitted emit(const x64::EmitContext& context);
+  void build(std::span<const u8> code, unsigned most, unsigned stop, const std::vector<u8>& rewritten);
   void run(Cpu& c, const u64& until, const bool& stop);
   void enter_view(Cpu& c);
   void set_time_base(Cpu& c);
@@ -109,6 +112,7 @@ struct Translator::Impl final : CodeListener {
   u8* code_after(Cpu& c);
   u8* access(Cpu& c, u64 linear, u64 site, AccessKind kind);
   u8* detour(Cpu& c, const Site& site);
+  u8* store_beside_code(Cpu& c, const Site& site, u64 linear);
   u64 execute(Cpu& c, const Site& site);
   bool can_go_on(Cpu& c);
   const void* code_at(Cpu& c, u64 rip);
@@ -135,14 +139,16 @@ void Translator::Impl::code_written(u64 physical, u32 size) {
   const PhysicalPage at = memory.page(physical);
   if (at.frame == kNoFrame || !blocks.has_code(at.frame)) return;
   const auto gone = [&](const TranslatedBlock& b) { jumps.forget(b.key.rip); };
-  u32 count = blocks.invalidate(at.frame, static_cast<unsigned>(physical & kPageMask), size, gone);
-  if (blocks.written(at.frame)) {
-    count += blocks.invalidate(at.frame, 0, kPageSize, gone);
+  BlockCache::Written w = blocks.invalidate(at.frame, static_cast<unsigned>(physical & kPageMask), size, false, gone);
+  if (w.checked) {
+    checked_written = true;
+  } else if (blocks.written(at.frame)) {
+    w.gone += blocks.invalidate(at.frame, 0, kPageSize, true, gone).gone;
     blocks.release(at.frame);
     memory.release_code(at.frame);
   }
-  stats.invalidated += count;
-  if (count != 0) code_changed = true;
+  stats.invalidated += w.gone;
+  if (w.gone != 0) code_changed = true;
 }
 
 void Translator::Impl::flush() {
@@ -181,13 +187,18 @@ u32 Translator::Impl::lookup(Cpu& c, u32 mode_key, const ir::Mode& mode, u16 ent
   if (frame == kNoFrame) return kNoBlock;
   const BlockKey key{c.s.rip, frame, mode_key, entry};
   u32 number = blocks.find(key);
+  u32 head = kNoBlock;
+  if (number != kNoBlock && blocks.block(number).checked != nullptr) {
+    head = number;
+    number = blocks.find_variant(head, p);
+  }
   if (number == kNoBlock) {
     if (is_cold(key)) {
       cold = true;
       return kNoBlock;
     }
     const u64 start = host_clock != nullptr ? host_clock() : 0;
-    number = translate(c, key, mode, p - (linear & kPageMask));
+    number = translate(c, key, mode, p - (linear & kPageMask), head);
     if (host_clock != nullptr) stats.translation_ns += host_clock() - start;
   }
   return number;
@@ -201,6 +212,8 @@ void Translator::Impl::promote(Cpu& c, u32 link, u32 plain, const ir::Mode& mode
   if (l.state == x64::EntryStates::kNone) return;
   BlockKey key = blocks.block(plain).key;
   key.entry = l.state;
+  // Code that is rewritten is looked at first, which needs flags and registers.
+  if (blocks.unrest(key.frame, blocks.block(plain).offset) != BlockCache::Unrest::None || blocks.block(plain).checked != nullptr) return;
   if (blocks.find(key) == kNoBlock) {
     if (blocks.block(plain).versions == BlockCache::kMostVersions) return;
     blocks.block(plain).versions++;
@@ -229,64 +242,107 @@ x64::Emitted Translator::Impl::emit(const x64::EmitContext& context) {
   return emitter.emit();
 }
 
-u32 Translator::Impl::translate(Cpu& c, const BlockKey& key, const ir::Mode& mode, const u8* page) {
-  if (arena.room() < kRoomForBlock) flush();
+// From code to a block's IR, without the passes.
+void Translator::Impl::build(std::span<const u8> code, unsigned most, unsigned stop, const std::vector<u8>& rewritten) {
+  if (stop == 0) return block.clear();
+  build_block(code, most, block, stop);
+  read_from_code(block, rewritten);
+  if (options.verify) verify();
+  for (ir::BlockInsn& b : block.insns)
+    if (b.count != 0 && !x64::can_lower(block, b, host)) {
+      b.count = 0;
+      b.may_leave = true;
+    }
+}
+
+// `head`: the block with this key has checked variants, none of which is the code that is there now.
+u32 Translator::Impl::translate(Cpu& c, const BlockKey& key, const ir::Mode& mode, const u8* page, u32 head) {
+  if (arena.room() < kRoomForBlock) {
+    flush();
+    head = kNoBlock;
+  }
   const unsigned offset = static_cast<unsigned>(code_linear(c, key.rip) & kPageMask);
+  const std::span<const u8> code{page + offset, kPageSize - offset};
   memory.mark_code(key.frame);
-  block.mode = mode;
-  block.rip = key.rip;
-  unsigned most = options.most_insns != 0 ? options.most_insns : kMostInsns;
-  if (options.split_seed != 0) most = 1 + static_cast<unsigned>(((options.split_seed ^ key.rip) * 0x9E3779B97F4A7C15ull >> 32) % most);
-  const bool restless = options.interpret_rewritten && blocks.is_restless(key.frame, offset);
-  // A stop begins no block's middle, and a block that begins with one has no code: the interpreter asks before it.
-  const unsigned stop = c.watch != nullptr ? c.watch->next_stop(code_linear(c, key.rip) & ~kPageMask,
-                                                                memory.physical_of(key.frame), offset)
-                                           : static_cast<unsigned>(kPageSize);
-  const bool stopped = stop == offset;
-  if (!restless && !stopped) build_block({page + offset, kPageSize - offset}, most, block, stop - offset);
+  if (head != kNoBlock && blocks.block(head).checked->variants.size() >= BlockCache::kMostVariants) {
+    if (options.interpret_rewritten) blocks.give_up(key.frame, offset);
+    jumps.forget(key.rip);
+    blocks.forget(head);
+    head = kNoBlock;
+  }
+  const BlockCache::Unrest unrest = head != kNoBlock ? BlockCache::Unrest::Rewritten : blocks.unrest(key.frame, offset);
   TranslatedBlock t;
   t.key = key;
   t.offset = static_cast<u16>(offset);
   t.bytes = 1;
-  if (stopped) {
-    t.entry = nullptr;
-  } else if (restless) {
-    t.bytes = static_cast<u16>(std::min<unsigned>(64, kPageSize - offset));
+  if (unrest == BlockCache::Unrest::Hopeless) {
+    t.bytes = static_cast<u16>(std::min<std::size_t>(64, code.size()));
     t.restless = true;
-  } else if (!block.insns.empty()) {
-    if (options.verify) verify();
-    for (ir::BlockInsn& b : block.insns)
-      if (b.count != 0 && !x64::can_lower(block, b, host)) {
-        b.count = 0;
-        b.may_leave = true;
-      }
-    if (key.mode & kModeX87) x64::note_x87(block, host);
-    order_ops(block);
-    if (options.passes && !(key.mode & kModeUngrouped)) probe_groups(block);
-    if (options.passes) flags_liveness(block);
-    else all_flags_live(block);
-    if (options.verify) verify();
-    const x64::EmitContext context{arena, thunks, host, sites, insns, counts, states, workshop, new_counter, blocks.next_number(),
-                                   blocks.next_link(), options.chaining, key.entry};
-    const x64::Emitted e = emit(context);
-    VERIFY(e.entry != nullptr, "a block didn't fit in the arena");
-    t.entry = e.entry;
-    t.insns = static_cast<u16>(block.insns.size());
-    const ir::BlockInsn& last = block.insns.back();
-    t.bytes = static_cast<u16>(last.rip + last.insn.length - key.rip);
-    std::size_t counter = counters.size();
-    for (const x64::LinkPlace& l : e.links) counter -= l.state != 0;
-    for (const x64::LinkPlace& l : e.links)
-      blocks.add_link({l.target, l.state, {const_cast<u8*>(l.jump), l.stub}, {const_cast<u8*>(l.plain_jump), l.plain_stub},
-                       l.state != 0 ? &counters[counter++] : nullptr});
-    if (c.log.on(LogChannel::Translator)) [[unlikely]]
-      c.log.line(LogChannel::Translator, "{}", trace(block, {page + offset, kPageSize - offset}, {e.entry, e.size}, e.starts));
-    if (code_handler) [[unlikely]] code_handler({e.entry, e.size, name_of(key, mode), &block, e.starts});
-    stats.blocks++;
-    stats.instructions += t.insns;
-    stats.code_bytes += e.size;
+    return blocks.add(std::move(t));
   }
-  return blocks.add(std::move(t));
+  block.mode = mode;
+  block.rip = key.rip;
+  unsigned most = options.most_insns != 0 ? options.most_insns : kMostInsns;
+  if (options.split_seed != 0) most = 1 + static_cast<unsigned>(((options.split_seed ^ key.rip) * 0x9E3779B97F4A7C15ull >> 32) % most);
+  // A stop begins no block's middle, and a block that begins with one has no code: the interpreter asks before it.
+  const unsigned stop = c.watch != nullptr ? c.watch->next_stop(code_linear(c, key.rip) & ~kPageMask,
+                                                                memory.physical_of(key.frame), offset)
+                                           : static_cast<unsigned>(kPageSize);
+  std::vector<u8> rewritten;
+  const auto build = [&] { this->build(code, most, stop - offset, rewritten); };
+  build();
+  if (block.insns.empty()) {
+    if (head != kNoBlock) {
+      jumps.forget(key.rip);
+      blocks.forget(head);
+    }
+    return blocks.add(std::move(t));
+  }
+  u32 instead_of = head != kNoBlock ? merge_variants(blocks, head, code, block, rewritten) : kNoBlock;
+  if (instead_of != kNoBlock) {
+    build();
+    if (!reads_all_of(block, rewritten)) {
+      instead_of = kNoBlock;
+      rewritten.clear();
+      build();
+    }
+  }
+  if (key.mode & kModeX87) x64::note_x87(block, host);
+  order_ops(block);
+  if (options.passes && !(key.mode & kModeUngrouped)) probe_groups(block);
+  if (options.passes) flags_liveness(block);
+  else all_flags_live(block);
+  if (options.verify) verify();
+  t.bytes = static_cast<u16>(block_bytes(block));
+  rewritten.resize(t.bytes);
+  const x64::CodeCheck check{code.data(), t.bytes, rewritten};
+  const bool checked = unrest == BlockCache::Unrest::Rewritten && key.entry == 0;
+  const x64::EmitContext context{arena, thunks, host, sites, insns, counts, states, workshop, new_counter, blocks.next_number(),
+                                 blocks.next_link(), options.chaining, key.entry, checked ? &check : nullptr};
+  const x64::Emitted e = emit(context);
+  VERIFY(e.entry != nullptr, "a block didn't fit in the arena");
+  t.entry = e.entry;
+  t.insns = static_cast<u16>(block.insns.size());
+  if (checked) {
+    t.checked = std::make_unique<CheckedCode>(
+        CheckedCode{{code.data(), code.data() + t.bytes}, std::move(rewritten), blocks.next_link(), {}});
+  }
+  std::size_t counter = counters.size();
+  for (const x64::LinkPlace& l : e.links) counter -= l.state != 0;
+  for (const x64::LinkPlace& l : e.links)
+    blocks.add_link({l.target, l.state, {const_cast<u8*>(l.jump), l.stub}, {const_cast<u8*>(l.plain_jump), l.plain_stub},
+                     l.state != 0 ? &counters[counter++] : nullptr, checked && &l == e.links.data()});
+  if (c.log.on(LogChannel::Translator)) [[unlikely]]
+    c.log.line(LogChannel::Translator, "{}", trace(block, code, {e.entry, e.size}, e.starts));
+  if (code_handler) [[unlikely]] code_handler({e.entry, e.size, name_of(key, mode), &block, e.starts});
+  stats.blocks++;
+  stats.instructions += t.insns;
+  stats.code_bytes += e.size;
+  if (head == kNoBlock) return blocks.add(std::move(t));
+  if (instead_of == head) jumps.forget(key.rip);
+  const u32 number = blocks.next_number();
+  blocks.add_variant(head, std::move(t), instead_of);
+  return number;
 }
 
 void Translator::Impl::run(Cpu& c, const u64& until, const bool& stop) {
@@ -341,7 +397,7 @@ void Translator::Impl::run(Cpu& c, const u64& until, const bool& stop) {
         continue;
       }
       enter_view(c);
-      JumpCaches::set(*from_slot<JumpCache>(&c.engine, kJumpCache), c.s.rip, b->entry);
+      JumpCaches::set(*from_slot<JumpCache>(&c.engine, kJumpCache), c.s.rip, blocks.entry_of(number).entry);
       enter(c, number, until, mode_key, mode);
       if (options.flush_every != 0 && stats.entries >= flush_at) {
         flush_at = stats.entries + options.flush_every;
@@ -391,7 +447,7 @@ void Translator::Impl::enter(Cpu& c, u32 number, const u64& until, u32 mode_key,
     slot[kEnd] = until;
     slot[kBudget] = until - c.s.retired;
     set_time_base(c);
-    code_changed = false;
+    code_changed = checked_written = false;
     stats.entries++;
     inside = true;
     const Exit why = thunks.enter(&c.engine, blocks.block(number).entry);
@@ -440,7 +496,7 @@ void Translator::Impl::enter(Cpu& c, u32 number, const u64& until, u32 mode_key,
     if (number == kNoBlock) return;
     const TranslatedBlock& b = blocks.block(number);
     if (b.entry == nullptr || until - c.s.retired < b.insns) return;
-    JumpCaches::set(*from_slot<JumpCache>(&c.engine, kJumpCache), c.s.rip, b.entry);
+    JumpCaches::set(*from_slot<JumpCache>(&c.engine, kJumpCache), c.s.rip, blocks.entry_of(number).entry);
     if (stats.flushes != flushes || !options.chaining) continue;
     blocks.connect(link, number);
     if (const u32* counter = blocks.link(link).counter; counter != nullptr && *counter == 0) {
@@ -475,6 +531,24 @@ u8* Translator::Impl::detour(Cpu& c, const Site& site) {
   return nullptr;
 }
 
+// A store in a page that has code, too: the block goes on, unless code is gone, or it is its own code.
+u8* Translator::Impl::store_beside_code(Cpu& c, const Site& site, u64 linear) {
+  const u8* p = c.tlb.find_read(c.data_context(), linear, site.size);
+  const u32 frame = p != nullptr ? memory.ram().frame_of(p) : kNoFrame;
+  if (frame == kNoFrame) return nullptr;
+  const u8 flags = memory.ram().flags(frame);
+  if (!(flags & kFrameCode) || (flags & kFrameTable)) return nullptr;
+  const u32 offset = static_cast<u32>(linear & kPageMask);
+  u8* to = memory.ram().frame(frame) + offset;
+  // Whoever must know hears of a write of what is there, before anybody looks for code again.
+  u8 same[256];
+  std::memcpy(same, to, site.size);
+  memory.write_frame(frame, offset, same, site.size);
+  if (code_changed || blocks.covers(site.block, frame, offset, site.size)) return nullptr;
+  checked_written = false;
+  return to;
+}
+
 // The access itself is emitted code's; here the translation is found. What is no plain access to one page of RAM, and
 // every fault, is the interpreter's: it executes the instruction from its start.
 u8* Translator::Impl::access(Cpu& c, u64 linear, u64 number, AccessKind kind) {
@@ -489,8 +563,11 @@ u8* Translator::Impl::access(Cpu& c, u64 linear, u64 number, AccessKind kind) {
   fault_found = t.fault && !site.shifted;
   if (c.tlb.watched(linear, t.physical, kind)) return nullptr;
   // Accessed and dirty bits that the walk set may have changed code, or other translations.
-  const bool plain = !t.fault && !code_changed && c.tlb.epoch() == epoch && c.tlb.write_epoch() == write_epoch;
-  return plain && t.host != nullptr ? t.host : leave_to_step(c);
+  const bool plain =
+      !t.fault && !code_changed && !checked_written && c.tlb.epoch() == epoch && c.tlb.write_epoch() == write_epoch;
+  u8* to = plain ? t.host : nullptr;
+  if (plain && to == nullptr && kind == Access::Write) to = store_beside_code(c, site, linear);
+  return to != nullptr ? to : leave_to_step(c);
 }
 
 // The code of the block at `rip` in the current mode and view; only what is there: translating could empty the arena under
@@ -539,10 +616,10 @@ u8* Translator::Impl::code_after(Cpu& c) {
     if (number == kNoBlock) return nullptr;
     const TranslatedBlock& b = blocks.block(number);
     if (b.entry == nullptr || slot[kEnd] - c.s.retired < b.insns) return nullptr;
-    code = b.entry;
+    code = blocks.entry_of(number).entry;
     JumpCaches::set(*from_slot<JumpCache>(&c.engine, kJumpCache), c.s.rip, code);
   }
-  code_changed = false;
+  code_changed = checked_written = false;
   return static_cast<u8*>(const_cast<void*>(code));
 }
 
@@ -557,7 +634,7 @@ u8* Translator::Impl::follow(EngineSlots* slots, u64 link) noexcept {
   Impl& self = *from_slot<Impl>(slots, kTranslator);
   Cpu& c = *from_slot<Cpu>(slots, kCpu);
   const Link& l = self.blocks.link(static_cast<u32>(link));
-  if (l.counter != nullptr && *l.counter == 0) return nullptr;
+  if (l.mismatch || (l.counter != nullptr && *l.counter == 0)) return nullptr;
   const u64 linear = c.bits64() ? l.target : l.target & 0xFFFFFFFF;
   if (c.bits64() && !is_canonical(linear)) return nullptr;
   const u8* p = c.tlb.find_exec(c.data_context(), linear, 1);
@@ -653,7 +730,7 @@ u64 Translator::Impl::execute(Cpu& c, const Site& site) {
   }
   if (flush_pending) return x64::kLeave;
   if (c.limit() == 0 ? !can_go_on(c) : unit_modes(c.s) != units) return x64::kLeave;
-  if (!faulted && c.s.rip == site.next_rip && !code_changed && c.tlb.epoch() == epoch) return x64::kGoOn;
+  if (!faulted && c.s.rip == site.next_rip && !code_changed && !checked_written && c.tlb.epoch() == epoch) return x64::kGoOn;
   // Somewhere else, or here but looked up anew. The rest of the block doesn't happen.
   slot[kBudget] = slot[kEnd] - c.s.retired;
   const u8* code = code_after(c);
@@ -693,7 +770,7 @@ void Translator::stop_changed(u64 address, bool physical) {
     return;
   }
   const u32 frame = impl_->memory.page(address).frame;
-  if (frame != kNoFrame) impl_->blocks.invalidate(frame, static_cast<unsigned>(address & kPageMask), 1, gone);
+  if (frame != kNoFrame) impl_->blocks.invalidate(frame, static_cast<unsigned>(address & kPageMask), 1, true, gone);
 }
 void Translator::run(Cpu& cpu, const u64& until, const bool& stop) { impl_->run(cpu, until, stop); }
 const TranslatorStats& Translator::stats() const { return impl_->stats; }

@@ -23,7 +23,7 @@ bool can_compute(const ir::Op& op, const Host& host) {
     case lzcnt: return host.lzcnt;
     case shlx: case shrx: case sarx: case rorx: return true;
     case div: case idiv: return true;
-    default: return false;
+    default: return is_code_bytes(op.info);
   }
 }
 

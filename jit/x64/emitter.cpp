@@ -62,6 +62,7 @@ Emitted Emitter::emit() {
   begin(block);
   const u32 count = static_cast<u32>(block_->insns.size());
   asmjit::Label no_budget = a_.newLabel();
+  if (context_.check != nullptr) emit_check(*context_.check);
   a_.sub(slot(kBudget), count);
   a_.js(no_budget);
   for (insn_index_ = 0; insn_index_ < count; insn_index_++) {
@@ -217,6 +218,7 @@ u32 Emitter::add_site(const ir::BlockInsn& b, unsigned size) {
   s.next_rip = (b.rip + b.insn.length) & block_->mode.rip_mask();
   s.rest = static_cast<u32>(block_->insns.size()) - insn_index_;
   s.size = static_cast<u8>(size);
+  s.block = context_.block_number;
   if (counts_of_insn_ == nullptr || counts_of_insn_->row != b.insn.row) {
     counts_of_insn_ = &context_.counts[b.insn.row];
     counts_of_insn_->row = b.insn.row;
@@ -288,6 +290,7 @@ void Emitter::emit_cold_stubs() {
     a_.mov(x86::ecx, bail.site);
     a_.jmp(reinterpret_cast<u64>(context_.thunks.exit_bail));
   }
+  emit_mismatch();
 }
 
 }  // namespace callgate::jit::x64

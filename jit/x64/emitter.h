@@ -39,6 +39,13 @@ struct LinkPlace {
   const u8* plain_stub = nullptr;
 };
 
+/// Code that is rewritten again and again: a block looks at its entry whether it still is what was translated.
+struct CodeCheck {
+  const u8* code = nullptr;  ///< the block's first byte, in RAM
+  u32 size = 0;
+  const std::vector<u8>& rewritten;  ///< as ir::Block's: bytes that are not compared
+};
+
 /// What a block became.
 struct Emitted {
   const u8* entry = nullptr;
@@ -73,6 +80,7 @@ struct EmitContext {
   u32 first_link = 0;   ///< the number of the block's first link
   bool chaining = true;
   u16 entry_state = 0;  ///< what the block may rely on
+  const CodeCheck* check = nullptr;  ///< then the block's first link is where it goes when its code is another one
 };
 
 /// True when every op of the instruction has a lowering.
@@ -86,6 +94,9 @@ struct Loop {
   ir::Block body;
   LoopPlan plan;
 };
+
+/// The op is an immediate that is read from the code (jit/rewritten_code.h).
+bool is_code_bytes(const ir::OpInfo* info);
 
 class Emitter final : private asmjit::ErrorHandler {
  public:
@@ -278,6 +289,11 @@ class Emitter final : private asmjit::ErrorHandler {
   void write_flags_from_eax();
   void enter_context(AccessContext context);
 
+  // --- lower_code.cpp
+  void emit_check(const CodeCheck& check);
+  void emit_mismatch();
+  void lower_code_bytes(const ir::Op& op, ir::ValueId id);
+
   // --- lower_data.cpp
   void lower_write_gpr(const ir::Op& op);
   void lower_extend(const ir::Op& op, ir::ValueId id, bool sign);
@@ -338,6 +354,7 @@ class Emitter final : private asmjit::ErrorHandler {
   u32 site_of_insn_ = ~u32{0};
   asmjit::Label bail_of_insn_;
   bool bail_used_ = false;
+  asmjit::Label mismatch_;  ///< the code is another one
   std::pmr::vector<ColdStub> cold_{&context_.workshop.memory};
   struct PendingLink {
     asmjit::Label stub;

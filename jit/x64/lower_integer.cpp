@@ -64,7 +64,9 @@ void Emitter::lower_compute(const ir::Op& op, ir::ValueId id) {
       return lower_flag_op(op, id);
     case OpKind::equal: case OpKind::non_zero: case OpKind::is_zero: case OpKind::logical_not: case OpKind::sign_fill:
       return lower_predicate(op, id);
-    default: VERIFY_BLOCK(false, "an operation that can_lower() should have refused");
+    default:
+      if (is_code_bytes(op.info)) return lower_code_bytes(op, id);
+      VERIFY_BLOCK(false, "an operation that can_lower() should have refused");
   }
 }
 
