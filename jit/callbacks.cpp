@@ -1,0 +1,237 @@
+// What emitted code calls: slow paths of memory accesses and jumps, and the handlers of instructions. All noexcept: nothing
+// unwinds through emitted code.
+#include "jit/translator_impl.h"
+
+namespace callgate::jit {
+
+u8* Translator::Impl::read(EngineSlots* slots, u64 linear, u64 site) noexcept {
+  return from_slot<Impl>(slots, kTranslator)->access(*from_slot<Cpu>(slots, kCpu), linear, site, Access::Read);
+}
+u8* Translator::Impl::write(EngineSlots* slots, u64 linear, u64 site) noexcept {
+  return from_slot<Impl>(slots, kTranslator)->access(*from_slot<Cpu>(slots, kCpu), linear, site, Access::Write);
+}
+
+// A group's bytes lie in two pages, or may not be written yet: a block in which every access probes for itself goes on.
+u8* Translator::Impl::detour(Cpu& c, const Site& site) {
+  auto& slot = c.engine.slot;
+  const u8* p = c.tlb.find_exec(c.data_context(), c.bits64() ? site.rip : site.rip & 0xFFFFFFFF, 1);
+  const u32 frame = p != nullptr ? memory.ram().frame_of(p) : kNoFrame;
+  const u32 number = frame != kNoFrame
+                         ? blocks.find({site.rip, frame, static_cast<u32>(slot[kModeKey]) | kModeUngrouped})
+                         : kNoBlock;
+  const u8* code = number != kNoBlock ? blocks.block(number).entry : nullptr;
+  detour_wanted = code == nullptr;
+  if (code != nullptr) {
+    slot[kBudget] += site.rest;
+    slot[kDetour] = to_slot(code);
+  }
+  return nullptr;
+}
+
+// A store in a page that has code, too: the block goes on, unless code is gone, or it is its own code.
+u8* Translator::Impl::store_beside_code(Cpu& c, const Site& site, u64 linear) {
+  const u8* p = c.tlb.find_read(c.data_context(), linear, site.size);
+  const u32 frame = p != nullptr ? memory.ram().frame_of(p) : kNoFrame;
+  if (frame == kNoFrame) return nullptr;
+  const u8 flags = memory.ram().flags(frame);
+  if (!(flags & kFrameCode) || (flags & kFrameTable)) return nullptr;
+  const u32 offset = static_cast<u32>(linear & kPageMask);
+  u8* to = memory.ram().frame(frame) + offset;
+  // Whoever must know hears of a write of what is there, before anybody looks for code again.
+  u8 same[256];
+  std::memcpy(same, to, site.size);
+  memory.write_frame(frame, offset, same, site.size);
+  if (code_changed || blocks.covers(site.block, frame, offset, site.size)) return nullptr;
+  checked_written = false;
+  return to;
+}
+
+// The access itself is emitted code's; here the translation is found. What is no plain access to one page of RAM, and
+// every fault, is the interpreter's: it executes the instruction from its start.
+u8* Translator::Impl::access(Cpu& c, u64 linear, u64 number, AccessKind kind) {
+  const Site& site = sites[number];
+  stats.slow_accesses++;
+  if (c.access_context() == AccessContext::Watched) return nullptr;
+  const bool crosses = (linear & kPageMask) + site.size > kPageSize;
+  if (site.grouped && (site.promoted || crosses)) return detour(c, site);
+  if (crosses || (c.bits64() && !is_canonical(linear))) return leave_to_step(c);
+  const u64 epoch = c.tlb.epoch(), write_epoch = c.tlb.write_epoch();
+  const Translation t = c.tlb.fill(c.data_context(), linear, kind);
+  fault_found = t.fault && !site.shifted;
+  if (c.tlb.watched(linear, t.physical, kind)) return nullptr;
+  // Accessed and dirty bits that the walk set may have changed code, or other translations.
+  const bool plain =
+      !t.fault && !code_changed && !checked_written && c.tlb.epoch() == epoch && c.tlb.write_epoch() == write_epoch;
+  u8* to = plain ? t.host : nullptr;
+  if (plain && to == nullptr && kind == Access::Write) to = store_beside_code(c, site, linear);
+  return to != nullptr ? to : leave_to_step(c);
+}
+
+// The code of the block at `rip` in the current mode and view; only what is there: translating could empty the arena under
+// the block that asks.
+const void* Translator::Impl::code_at(Cpu& c, u64 rip) {
+  JumpCache& cache = *from_slot<JumpCache>(&c.engine, kJumpCache);
+  const JumpCache::Entry& entry = cache.entry[JumpCache::index_of(rip)];
+  if (entry.rip == rip) return entry.code;
+  const u64 linear = c.bits64() ? rip : rip & 0xFFFFFFFF;
+  const u8* p = c.tlb.find_exec(c.data_context(), linear, 1);
+  const u32 frame = p != nullptr ? memory.ram().frame_of(p) : kNoFrame;
+  if (frame == kNoFrame) return nullptr;
+  const u32 number = blocks.find({rip, frame, static_cast<u32>(c.engine.slot[kModeKey])});
+  if (number == kNoBlock) return nullptr;
+  const u8* code = blocks.block(number).entry;
+  if (code != nullptr) JumpCaches::set(cache, rip, code);
+  return code;
+}
+
+u8* Translator::Impl::resolve(EngineSlots* slots, u64 target, u64) noexcept {
+  Impl& self = *from_slot<Impl>(slots, kTranslator);
+  self.stats.slow_resolves++;
+  return static_cast<u8*>(const_cast<void*>(self.code_at(*from_slot<Cpu>(slots, kCpu), target)));
+}
+
+// The state is that behind the block, but for what Exit::Done leaves to enter().
+u8* Translator::Impl::transfer(EngineSlots* slots, u64 target) noexcept {
+  Impl& self = *from_slot<Impl>(slots, kTranslator);
+  Cpu& c = *from_slot<Cpu>(slots, kCpu);
+  self.stats.slow_resolves++;
+  c.s.rip = c.next_rip() = target;
+  c.s.retired = slots->slot[kEnd] - slots->slot[kBudget];
+  return self.code_after(c);
+}
+
+// Between two instructions, when nothing that was emitted is returned to: the code at RIP, translated if need be. nullptr when
+// there is none, or when the run() that is on ends before it or in its first block.
+u8* Translator::Impl::code_after(Cpu& c) {
+  const auto& slot = c.engine.slot;
+  if (flush_pending || c.s.retired >= slot[kEnd]) return nullptr;
+  const u32 mode_key = static_cast<u32>(slot[kModeKey]);
+  const void* code = code_at(c, c.s.rip);
+  if (code == nullptr) {
+    set_from_image(c.s.flags, slot[kFlagsImage]);
+    const u32 number = lookup(c, mode_key, mode_of(c));
+    if (number == kNoBlock) return nullptr;
+    const TranslatedBlock& b = blocks.block(number);
+    if (b.entry == nullptr || slot[kEnd] - c.s.retired < b.insns) return nullptr;
+    code = blocks.entry_of(number).entry;
+    JumpCaches::set(*from_slot<JumpCache>(&c.engine, kJumpCache), c.s.rip, code);
+  }
+  code_changed = checked_written = false;
+  return static_cast<u8*>(const_cast<void*>(code));
+}
+
+// The instruction goes to the interpreter, and emitted code goes on behind it.
+u8* Translator::Impl::leave_to_step(Cpu& c) {
+  c.engine.slot[kDetour] = to_slot(thunks.step);
+  return nullptr;
+}
+
+// Makes a link whose target is translated already. What needs translating (and may empty the arena) is done outside.
+u8* Translator::Impl::follow(EngineSlots* slots, u64 link) noexcept {
+  Impl& self = *from_slot<Impl>(slots, kTranslator);
+  Cpu& c = *from_slot<Cpu>(slots, kCpu);
+  const Link& l = self.blocks.link(static_cast<u32>(link));
+  if (l.mismatch || (l.counter != nullptr && *l.counter == 0)) return nullptr;
+  const u64 linear = c.bits64() ? l.target : l.target & 0xFFFFFFFF;
+  if (c.bits64() && !is_canonical(linear)) return nullptr;
+  const u8* p = c.tlb.find_exec(c.data_context(), linear, 1);
+  if (p == nullptr) p = c.tlb.fill(c.data_context(), linear, Access::Execute).host;
+  if (self.flush_pending) return nullptr;
+  const u32 frame = p != nullptr ? self.memory.ram().frame_of(p) : kNoFrame;
+  if (frame == kNoFrame) return nullptr;
+  const u32 number = self.blocks.find({l.target, frame, static_cast<u32>(slots->slot[kModeKey])});
+  if (number == kNoBlock || self.blocks.block(number).entry == nullptr) return nullptr;
+  self.stats.links_followed++;
+  JumpCaches::set(*from_slot<JumpCache>(slots, kJumpCache), l.target, self.blocks.block(number).entry);
+  if (self.options.chaining) self.blocks.connect(static_cast<u32>(link), number);
+  return const_cast<u8*>(self.blocks.block(number).entry);
+}
+
+u8* Translator::Impl::step(EngineSlots* slots, u64 number) noexcept {
+  Impl& self = *from_slot<Impl>(slots, kTranslator);
+  return self.step(*from_slot<Cpu>(slots, kCpu), self.sites[number]);
+}
+
+u8* Translator::Impl::step(Cpu& c, const Site& site) {
+  auto& slot = c.engine.slot;
+  stats.interpreted++;
+  site.counts->bails++;
+  slot[kBudget] += site.rest;
+  c.s.rip = c.next_rip() = site.rip;
+  c.s.retired = slot[kEnd] - slot[kBudget];
+  set_from_image(c.s.flags, slot[kFlagsImage]);
+  const unsigned units = unit_modes(c.s);
+  c.set_limit(1);
+  if (fault_found) {
+    fault_found = false;
+    c.note_on_trail(c.s.rip);
+    c.deliver_fault(Cpu::page_fault(c.tlb.fault()));
+  } else {
+    interpreter.advance(c, c.s.retired + 1);
+  }
+  slot[kFlagsImage] = flags_image(c.s.flags);
+  if (c.limit() == 0 ? !can_go_on(c) : unit_modes(c.s) != units) return nullptr;
+  c.set_limit(1);
+  slot[kBudget] = slot[kEnd] - c.s.retired;
+  return code_after(c);
+}
+
+u64 Translator::Impl::execute(EngineSlots* slots, u64 number) noexcept {
+  Impl& self = *from_slot<Impl>(slots, kTranslator);
+  return self.execute(*from_slot<Cpu>(slots, kCpu), self.sites[number]);
+}
+
+// An instruction asked for attention. True when there is nothing to attend to: no event, the same mode. The view of memory
+// may be another one from now on.
+bool Translator::Impl::can_go_on(Cpu& c) {
+  if (*running_until != c.engine.slot[kEnd] || *running_stop) return false;
+  // The shadow of an STI is over after the next instruction, whose code is here and which this run still retires. No event
+  // waits, so nobody sees that it ends one instruction early.
+  if (c.s.sti_shadow && !c.s.mov_ss_shadow && c.s.retired < c.engine.slot[kEnd] && code_at(c, c.s.rip) != nullptr) {
+    c.s.sti_shadow = false;
+    if (c.event_ready()) {
+      c.s.sti_shadow = true;
+      return false;
+    }
+  }
+  if (c.s.activity != Activity::Running || c.careful() || !can_translate(c)) return false;
+  if (mode_key(c) != c.engine.slot[kModeKey] || c.event_ready()) return false;
+  enter_view(c);
+  return true;
+}
+
+u64 Translator::Impl::execute(Cpu& c, const Site& site) {
+  auto& slot = c.engine.slot;
+  stats.handler_calls++;
+  site.counts->handler_calls++;
+  const Insn& insn = *site.insn;
+  c.s.rip = site.rip;
+  c.next_rip() = site.next_rip;
+  c.s.retired = slot[kEnd] - slot[kBudget] - site.rest;
+  c.note_on_trail(site.rip);
+  if (site.flags_in) set_from_image(c.s.flags, slot[kFlagsImage]);
+  const u64 epoch = c.tlb.epoch();
+  const unsigned units = unit_modes(c.s);
+  c.set_limit(1);
+  bool faulted = false;
+  try {
+    insn.exec(c, insn);
+    if (site.flags_out) slot[kFlagsImage] = flags_image(c.s.flags);
+    c.s.rip = c.next_rip();
+    c.s.retired++;
+  } catch (const Fault& fault) {
+    faulted = true;
+    if (!site.flags_in) set_from_image(c.s.flags, slot[kFlagsImage]);
+    c.deliver_fault(fault);
+    slot[kFlagsImage] = flags_image(c.s.flags);
+  }
+  if (flush_pending) return x64::kLeave;
+  if (c.limit() == 0 ? !can_go_on(c) : unit_modes(c.s) != units) return x64::kLeave;
+  if (!faulted && c.s.rip == site.next_rip && !code_changed && !checked_written && c.tlb.epoch() == epoch) return x64::kGoOn;
+  // Somewhere else, or here but looked up anew. The rest of the block doesn't happen.
+  slot[kBudget] = slot[kEnd] - c.s.retired;
+  const u8* code = code_after(c);
+  return code != nullptr ? to_slot(code) : x64::kLeave;
+}
+
+}  // namespace callgate::jit

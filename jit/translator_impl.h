@@ -1,0 +1,124 @@
+// The translator's insides, for the files that it is made of: translator.cpp is the engine's loop and public face,
+// translation.cpp makes and forgets blocks, callbacks.cpp is what emitted code calls.
+#pragma once
+
+#include "base/verify.h"
+#include "cpu/table/row.h"
+#include "jit/block_cache.h"
+#include "jit/build_block.h"
+#include "jit/jump_caches.h"
+#include "jit/rewritten_code.h"
+#include "jit/translator.h"
+#include "jit/x64/emitter.h"
+
+namespace callgate::jit {
+
+/// More than any block's code takes.
+constexpr std::size_t kRoomForBlock = 256 << 10;
+
+struct Translator::Impl final : CodeListener {
+  Impl(PhysicalMap& map, Interpreter& interp, const TranslatorOptions& opts)
+      : memory(map), interpreter(interp), options(opts), blocks(arena), jumps(map.tracker()) {
+    memory.add_code_listener(this);
+  }
+  ~Impl() override { memory.remove_code_listener(this); }
+
+  PhysicalMap& memory;
+  Interpreter& interpreter;
+  const TranslatorOptions options;
+  CodeArena arena;
+  x64::Host host;
+  x64::Thunks thunks;
+  std::size_t arena_keep = 0;  ///< bytes of the thunks
+  BlockCache blocks;
+  JumpCaches jumps;
+  std::deque<Site> sites;
+  std::deque<Insn> insns;  ///< what sites point to
+  ir::Block block;         ///< reused
+  x64::EntryStates states;
+  x64::Workshop workshop{arena};
+  std::deque<u32> counters;  ///< of links
+  std::function<u32*()> new_counter = [this] { return &counters.emplace_back(blocks.promote_after); };
+  TranslatorStats stats;
+  std::unordered_map<const Row*, RowCounts> counts;
+  const u64* running_until = nullptr;  ///< of the run() that is on
+  const bool* running_stop = nullptr;
+  bool inside = false;         ///< emitted code is running
+  bool flush_pending = false;  ///< everything is to be forgotten once it has come back
+  bool detour_wanted = false;  ///< the exit that follows is for want of a block without groups
+  bool fault_found = false;  ///< the exit that follows is a page fault: the TLB knows which
+  bool code_changed = false;  ///< a block was invalidated since emitted code was entered
+  bool checked_written = false;  ///< a checked block was written to, likewise
+  /// How often code was met, by a hash of its place: what is met seldom isn't worth a translation.
+  std::vector<u8> met = std::vector<u8>(kPlaces);
+  static constexpr std::size_t kPlaces = 1 << 16;
+  bool cold = false;  ///< lookup() left code to the interpreter for that reason
+  u64 flush_at = 0;
+  u64 time_before_count = 0;  ///< the platform's time less the count of retired instructions, in this run()
+  /// What the views in the far slots were made from.
+  struct Views {
+    const Cpu* cpu = nullptr;
+    const TlbTable *user = nullptr, *supervisor = nullptr;
+    u32 user_generation = 0, supervisor_generation = 0;
+    u32 mode_key = 0;
+    u64 given_up = 0;  ///< how many jump caches were
+    bool operator==(const Views&) const = default;
+  };
+  Views current_views;
+  CodeHandler code_handler;  ///< may be none
+  u64 (*host_clock)() = nullptr;  ///< for TranslatorStats::translation_ns
+
+  // CodeListener
+  void code_written(u64 physical, u32 size) override;
+  void code_dropped() override {
+    // A handler that emitted code called may have moved memory: what it stands on stays until it is back.
+    if (inside) flush_pending = code_changed = true;
+    else flush();
+  }
+  bool has_code(u32 frame) const override { return blocks.has_code(frame); }
+
+  void flush();
+  void verify() const {
+    const std::string wrong = ir::verify(block);
+    VERIFY(wrong.empty(), ("a block breaks the rules of the IR: " + wrong + "\n" + ir::print(block)).c_str());
+  }
+  bool is_cold(const BlockKey& key);
+  u32 lookup(Cpu& c, u32 mode_key, const ir::Mode& mode, u16 entry = 0);
+  void promote(Cpu& c, u32 link, u32 plain, const ir::Mode& mode);
+  u32 translate(Cpu& c, const BlockKey& key, const ir::Mode& mode, const u8* page, u32 head);
+  x64::Emitted emit(const x64::EmitContext& context);
+  void build(std::span<const u8> code, unsigned most, unsigned stop, const std::vector<u8>& rewritten);
+  void run(Cpu& c, const u64& until, const bool& stop);
+  void enter_view(Cpu& c);
+  void set_time_base(Cpu& c);
+  void enter(Cpu& c, u32 number, const u64& until, u32 mode_key, const ir::Mode& mode);
+
+  // Called from emitted code.
+  static u8* read(EngineSlots* slots, u64 linear, u64 site) noexcept;
+  static u8* write(EngineSlots* slots, u64 linear, u64 site) noexcept;
+  static u8* resolve(EngineSlots* slots, u64 target, u64 site) noexcept;
+  static u64 execute(EngineSlots* slots, u64 site) noexcept;
+  static u8* follow(EngineSlots* slots, u64 link) noexcept;
+  static u8* transfer(EngineSlots* slots, u64 target) noexcept;
+  static u8* step(EngineSlots* slots, u64 site) noexcept;
+  u8* step(Cpu& c, const Site& site);
+  u8* leave_to_step(Cpu& c);
+  u8* code_after(Cpu& c);
+  u8* access(Cpu& c, u64 linear, u64 site, AccessKind kind);
+  u8* detour(Cpu& c, const Site& site);
+  u8* store_beside_code(Cpu& c, const Site& site, u64 linear);
+  u64 execute(Cpu& c, const Site& site);
+  bool can_go_on(Cpu& c);
+  const void* code_at(Cpu& c, u64 rip);
+};
+
+template <class T>
+T* from_slot(EngineSlots* slots, Slot s) {
+  return reinterpret_cast<T*>(static_cast<std::uintptr_t>(slots->slot[s]));
+}
+template <class T>
+u64 to_slot(T* p) {
+  return static_cast<u64>(reinterpret_cast<std::uintptr_t>(p));
+}
+
+}  // namespace callgate::jit
