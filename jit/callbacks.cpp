@@ -16,9 +16,11 @@ u8* Translator::Impl::detour(Cpu& c, const Site& site) {
   auto& slot = c.engine.slot;
   const u8* p = c.tlb.find_exec(c.data_context(), c.bits64() ? site.rip : site.rip & 0xFFFFFFFF, 1);
   const u32 frame = p != nullptr ? memory.ram().frame_of(p) : kNoFrame;
-  const u32 number = frame != kNoFrame
-                         ? blocks.find({site.rip, frame, static_cast<u32>(slot[kModeKey]) | kModeUngrouped})
-                         : kNoBlock;
+  u32 number = frame != kNoFrame
+                   ? blocks.find({site.rip, frame, static_cast<u32>(slot[kModeKey]) | kModeUngrouped})
+                   : kNoBlock;
+  // A checked block that has no variant for the bytes that are there would come back for one, and be sent here again.
+  if (number != kNoBlock && blocks.block(number).checked != nullptr) number = blocks.find_variant(number, p);
   const u8* code = number != kNoBlock ? blocks.block(number).entry : nullptr;
   detour_wanted = code == nullptr;
   if (code != nullptr) {

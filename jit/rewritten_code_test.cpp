@@ -47,6 +47,8 @@ const std::vector<Shape> kShapes = {
 const std::vector<Shape> kWhole = {
     {{0x49, 0xBA, 0, 0, 0, 0, 0, 0, 0, 0, 0x4C, 0x01, 0xD0, 0x0F, 0x1F, 0x00}, 2, 8},  // mov r10, imm64; add rax, r10
     {{0x05, 0, 0, 0, 0, 0x72, 0x05, 0x05, 0, 0, 0, 0x60, 0x0F, 0x1F, 0x40, 0x00}, 1, 4},  // add; jc over; add
+    // mov eax, [r13]; add eax, [r13 + 8]; rol eax, imm8; nops: the accesses share a probe, and lie in two pages
+    {{0x41, 0x8B, 0x45, 0x00, 0x41, 0x03, 0x45, 0x08, 0xC1, 0xC0, 0, 0x66, 0x90, 0x66, 0x66, 0x90}, 10, 1},
 };
 
 struct Form {
@@ -113,6 +115,7 @@ class Side {
     s.gpr[RDI] = form_.alias ? kAlias + (function_ & kPageMask) : function_;
     s.gpr[RBX] = function_;
     s.gpr[RBP] = kCalls;
+    s.gpr[13] = 0x60FFC;
     s.gpr[RSP] = M::kStack0;
     s.flags.set_value(0);
     s.rip = M::kCode;
