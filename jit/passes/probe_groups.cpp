@@ -84,7 +84,6 @@ class Grouper {
   // rsp = rsp + 8, rbx = rbx - 16: the register's new value is known by the old one.
   void write(const ir::Op& w, bool conditional) {
     Tracked& r = registers_[w.reg];
-    const ir::Op& value = block_.ops[w.args[0]];
     if (!conditional)
       if (const auto by = constant_step(block_, w)) {
         r.delta += *by;
