@@ -11,14 +11,18 @@ u8* Translator::Impl::write(EngineSlots* slots, u64 linear, u64 site) noexcept {
   return from_slot<Impl>(slots, kTranslator)->access(*from_slot<Cpu>(slots, kCpu), linear, site, Access::Write);
 }
 
+// The block at `rip` as the TLB maps it now, and its code's bytes; kNoBlock when either isn't there.
+u32 Translator::Impl::find_mapped(Cpu& c, u64 rip, u32 mode_key, const u8*& bytes) {
+  bytes = c.tlb.find_exec(c.data_context(), c.bits64() ? rip : rip & 0xFFFFFFFF, 1);
+  const u32 frame = bytes != nullptr ? memory.ram().frame_of(bytes) : kNoFrame;
+  return frame != kNoFrame ? blocks.find({rip, frame, mode_key}) : kNoBlock;
+}
+
 // A group's bytes lie in two pages, or may not be written yet: a block in which every access probes for itself goes on.
 u8* Translator::Impl::detour(Cpu& c, const Site& site) {
   auto& slot = c.engine.slot;
-  const u8* p = c.tlb.find_exec(c.data_context(), c.bits64() ? site.rip : site.rip & 0xFFFFFFFF, 1);
-  const u32 frame = p != nullptr ? memory.ram().frame_of(p) : kNoFrame;
-  u32 number = frame != kNoFrame
-                   ? blocks.find({site.rip, frame, static_cast<u32>(slot[kModeKey]) | kModeUngrouped})
-                   : kNoBlock;
+  const u8* p = nullptr;
+  u32 number = find_mapped(c, site.rip, static_cast<u32>(slot[kModeKey]) | kModeUngrouped, p);
   // A checked block that has no variant for the bytes that are there would come back for one, and be sent here again.
   if (number != kNoBlock && blocks.block(number).checked != nullptr) number = blocks.find_variant(number, p);
   const u8* code = number != kNoBlock ? blocks.block(number).entry : nullptr;
@@ -75,11 +79,8 @@ const void* Translator::Impl::code_at(Cpu& c, u64 rip) {
   JumpCache& cache = *from_slot<JumpCache>(&c.engine, kJumpCache);
   const JumpCache::Entry& entry = cache.entry[JumpCache::index_of(rip)];
   if (entry.rip == rip) return entry.code;
-  const u64 linear = c.bits64() ? rip : rip & 0xFFFFFFFF;
-  const u8* p = c.tlb.find_exec(c.data_context(), linear, 1);
-  const u32 frame = p != nullptr ? memory.ram().frame_of(p) : kNoFrame;
-  if (frame == kNoFrame) return nullptr;
-  const u32 number = blocks.find({rip, frame, static_cast<u32>(c.engine.slot[kModeKey])});
+  const u8* bytes = nullptr;
+  const u32 number = find_mapped(c, rip, static_cast<u32>(c.engine.slot[kModeKey]), bytes);
   if (number == kNoBlock) return nullptr;
   const u8* code = blocks.block(number).entry;
   if (code != nullptr) JumpCaches::set(cache, rip, code);
@@ -136,14 +137,11 @@ u8* Translator::Impl::follow(EngineSlots* slots, u64 link) noexcept {
   if (l.mismatch || (l.counter != nullptr && *l.counter == 0)) return nullptr;
   const u64 linear = c.bits64() ? l.target : l.target & 0xFFFFFFFF;
   if (c.bits64() && !is_canonical(linear)) return nullptr;
-  const u8* p = c.tlb.find_exec(c.data_context(), linear, 1);
-  if (p == nullptr) p = c.tlb.fill(c.data_context(), linear, Access::Execute).host;
+  if (c.tlb.find_exec(c.data_context(), linear, 1) == nullptr) c.tlb.fill(c.data_context(), linear, Access::Execute);
   if (self.flush_pending) return nullptr;
-  const u32 frame = p != nullptr ? self.memory.ram().frame_of(p) : kNoFrame;
-  if (frame == kNoFrame) return nullptr;
-  const u32 number = self.blocks.find({l.target, frame, static_cast<u32>(slots->slot[kModeKey])});
+  const u8* bytes = nullptr;
+  const u32 number = self.find_mapped(c, l.target, static_cast<u32>(slots->slot[kModeKey]), bytes);
   if (number == kNoBlock || self.blocks.block(number).entry == nullptr) return nullptr;
-  self.stats.links_followed++;
   JumpCaches::set(*from_slot<JumpCache>(slots, kJumpCache), l.target, self.blocks.block(number).entry);
   if (self.options.chaining) self.blocks.connect(static_cast<u32>(link), number);
   return const_cast<u8*>(self.blocks.block(number).entry);

@@ -7,7 +7,7 @@
 #include <vector>
 
 #include "cpu/system/test_machine.h"
-#include "jit/translator.h"
+#include "jit/test_engine.h"
 
 using namespace callgate;
 using M = test::TestMachine;
@@ -75,14 +75,7 @@ enum class Page { There, Missing, ReadOnly };
 class Side {
  public:
   explicit Side(const jit::TranslatorOptions* options) {
-    if (options == nullptr) return;
-    class Engine final : public test::TestEngine {
-     public:
-      explicit Engine(std::unique_ptr<jit::Translator> t) : translator(std::move(t)) {}
-      void run(Cpu& cpu, const u64& until, const bool& stop) override { translator->run(cpu, until, stop); }
-      std::unique_ptr<jit::Translator> translator;
-    };
-    m.engine = std::make_unique<Engine>(std::move(jit::Translator::create(m.ram_map, m.interpreter, *options).value()));
+    if (options != nullptr) jit::use_translator(m, *options);
   }
 
   /// Runs the program from the start, with page `page` as asked, and gives a hash of everything.

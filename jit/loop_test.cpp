@@ -7,7 +7,7 @@
 #include <vector>
 
 #include "cpu/system/test_machine.h"
-#include "jit/translator.h"
+#include "jit/test_engine.h"
 
 using namespace callgate;
 using M = test::TestMachine;
@@ -80,15 +80,7 @@ Program make_program(Random& random) {
 class Side {
  public:
   explicit Side(const jit::TranslatorOptions* options) {
-    if (options == nullptr) return;
-    class Engine final : public test::TestEngine {
-     public:
-      explicit Engine(jit::Translator* t) : translator(t) {}
-      void run(Cpu& cpu, const u64& until, const bool& stop) override { translator->run(cpu, until, stop); }
-      jit::Translator* translator;
-    };
-    translator = std::move(jit::Translator::create(m.ram_map, m.interpreter, *options).value());
-    m.engine = std::make_unique<Engine>(translator.get());
+    if (options != nullptr) translator = &jit::use_translator(m, *options);
   }
 
   void start(const Program& p, u64 seed, unsigned page, u64 rights) {
@@ -126,7 +118,7 @@ class Side {
   }
 
   M m;
-  std::unique_ptr<jit::Translator> translator;
+  jit::Translator* translator = nullptr;
 
  private:
   void enter(const Program& p) {

@@ -7,7 +7,7 @@
 #include <vector>
 
 #include "cpu/system/test_machine.h"
-#include "jit/translator.h"
+#include "jit/test_engine.h"
 
 using namespace callgate;
 using M = test::TestMachine;
@@ -82,17 +82,7 @@ Bytes caller(const Form& f) {
 class Side {
  public:
   Side(const Form& f, const jit::TranslatorOptions* options) : form_(f), function_(f.same_page ? M::kCode + 0x800 : 0x41000) {
-    if (options != nullptr) {
-      class Engine final : public test::TestEngine {
-       public:
-        explicit Engine(std::unique_ptr<jit::Translator> t) : translator(std::move(t)) {}
-        void run(Cpu& cpu, const u64& until, const bool& stop) override { translator->run(cpu, until, stop); }
-        std::unique_ptr<jit::Translator> translator;
-      };
-      auto engine = std::make_unique<Engine>(jit::Translator::create(m.ram_map, m.interpreter, *options).value());
-      translator = engine->translator.get();
-      m.engine = std::move(engine);
-    }
+    if (options != nullptr) translator = &jit::use_translator(m, *options);
     for (u64 n = 0; n < 512; n++) m.write<u64>(kPt + 8 * n, n << 12 | 3);
     m.write<u64>(kPt + 8 * (kAlias >> 12), (function_ & ~kPageMask) | 3);
     m.long64(0);

@@ -7,7 +7,7 @@
 #include <vector>
 
 #include "cpu/system/test_machine.h"
-#include "jit/translator.h"
+#include "jit/test_engine.h"
 
 using namespace callgate;
 using M = test::TestMachine;
@@ -75,13 +75,7 @@ class Side {
  public:
   Side(const Program& p, u64 seed, const jit::TranslatorOptions* options) {
     if (options != nullptr) {
-      class Engine final : public test::TestEngine {
-       public:
-        explicit Engine(std::unique_ptr<jit::Translator> t) : translator(std::move(t)) {}
-        void run(Cpu& cpu, const u64& until, const bool& stop) override { translator->run(cpu, until, stop); }
-        std::unique_ptr<jit::Translator> translator;
-      };
-      m.engine = std::make_unique<Engine>(std::move(jit::Translator::create(m.ram_map, m.interpreter, *options).value()));
+      jit::use_translator(m, *options);
     } else {
       m.engine = nullptr;
     }

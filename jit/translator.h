@@ -47,7 +47,6 @@ struct TranslatorStats {
   u64 flushes = 0;         ///< of the whole cache
   u64 entries = 0;         ///< into emitted code
   u64 exits_budget = 0, exits_link = 0, exits_bail = 0, exits_done = 0;
-  u64 links_followed = 0;  ///< and made, without coming back
   u64 slow_accesses = 0;   ///< of memory, that missed the inline probe
   u64 slow_resolves = 0;   ///< jumps that missed the jump cache
   u64 handler_calls = 0;   ///< instructions executed by their handlers from emitted code

@@ -105,6 +105,7 @@ struct Translator::Impl final : CodeListener {
   u8* leave_to_step(Cpu& c);
   u8* code_after(Cpu& c);
   u8* access(Cpu& c, u64 linear, u64 site, AccessKind kind);
+  u32 find_mapped(Cpu& c, u64 rip, u32 mode_key, const u8*& bytes);
   u8* detour(Cpu& c, const Site& site);
   u8* store_beside_code(Cpu& c, const Site& site, u64 linear);
   u64 execute(Cpu& c, const Site& site);

@@ -314,7 +314,6 @@ class Emitter final : private asmjit::ErrorHandler {
   void add_link(u64 target, asmjit::x86::CondCode cc, bool conditional);
   bool can_link(u64 target) const;
   EntryState state_here() const;
-  void leave_plain();
   void emit_link_stubs();
 
   const EmitContext& context_;
@@ -344,7 +343,6 @@ class Emitter final : private asmjit::ErrorHandler {
   bool in_rounds_ = false;   ///< the loop's body is being emitted
   bool rounds_failed_ = false;
   asmjit::Label round_, rounds_over_;
-  u32 charge_ = 0;   ///< of a loop: what its rounds take from the budget together
   Mem operand_ = x86::ptr(kAddress);  ///< where the current memory op's bytes are
   bool ended_ = false;  ///< an unconditional jump was emitted
   asmjit::Label when_end_;

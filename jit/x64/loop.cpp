@@ -109,12 +109,12 @@ bool Emitter::emit_rounds() {
     if (vector_form(*block_, insn).kind != VectorForm::None && !entry.vectors) return false;
     if (x87_form(block_->mode, insn.insn).kind != X87Form::None) return false;  // it tells where the last one was
   }
-  charge_ = loop_->plan.rounds * static_cast<u32>(block_->insns.size());
+  const u32 charge = loop_->plan.rounds * static_cast<u32>(block_->insns.size());
   asmjit::Label otherwise = a_.newLabel();
   round_ = a_.newLabel();
   rounds_over_ = a_.newLabel();
   a_.bind(rounds_over_);
-  a_.sub(slot(kBudget), charge_);
+  a_.sub(slot(kBudget), charge);
   a_.js(otherwise);
   for (std::size_t n = 0; n < loop_->plan.streams.size(); n++)
     probe_stream(loop_->plan.streams[n], static_cast<unsigned>(n + 1), otherwise);
@@ -127,7 +127,7 @@ bool Emitter::emit_rounds() {
   in_rounds_ = false;
   VERIFY_BLOCK(cold_.empty() && bails_.empty(), "a round that may leave");
   a_.bind(otherwise);
-  a_.add(slot(kBudget), charge_);
+  a_.add(slot(kBudget), charge);
   return !rounds_failed_;
 }
 

@@ -21,8 +21,6 @@ bool Emitter::can_link(u64 target) const { return context_.chaining && ((target 
 // Units count as ready only behind instructions that work with them: others have no use for a version of their own.
 EntryState Emitter::state_here() const { return {recipe_, vectors_ready_ && uses_vectors_, x87_ready_ && uses_x87_}; }
 
-void Emitter::leave_plain() { save_flags(); }
-
 void Emitter::add_link(u64 target, x86::CondCode cc, bool conditional) {
   PendingLink link{a_.newLabel(), 0, target, state_here()};
   if (conditional) a_.long_().j(cc, link.stub);
@@ -36,7 +34,7 @@ void Emitter::jump_to(u64 rip) {
     if (recipe_.kind == FlagRecipe::None) save_flags();
     return add_link(rip, {}, false);
   }
-  leave_plain();
+  save_flags();
   jump_through_cache(rip);
 }
 
@@ -105,7 +103,7 @@ void Emitter::lower_when(const ir::Op& op) {
       // Not jumping, everything is as it was before.
       const FlagRecipe recipe = recipe_;
       const bool in_host = flags_in_host_, dirty = flags_dirty_;
-      leave_plain();
+      save_flags();
       jump_through_cache(target);
       a_.bind(past);
       recipe_ = recipe;
@@ -182,7 +180,7 @@ void Emitter::lower_jump(const ir::Op& op) {
   if (target.opcode == ir::Opcode::Constant) {
     jump_to(target.imm);
   } else {
-    leave_plain();
+    save_flags();
     a_.emit(x86::Inst::kIdJmp, rm(op.args[0], 8));
   }
   ended_ = true;
