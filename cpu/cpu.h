@@ -7,6 +7,7 @@
 #include "base/log.h"
 #include "cpu/execution_watch.h"
 #include "cpu/fault.h"
+#include "cpu/hypervisor.h"
 #include "cpu/insn.h"
 #include "cpu/model.h"
 #include "cpu/platform.h"
@@ -69,6 +70,7 @@ class Cpu {
   Log& log;
   const CpuModel& model;
   SoftTlb tlb;
+  Hypervisor* hypervisor = nullptr;  ///< who runs this guest; nullptr: nobody, bare metal. Set before the first instruction
 
   // --- mode ---------------------------------------------------------------------------------------------------
   bool protected_mode() const { return s.cr0 & kCr0Pe; }

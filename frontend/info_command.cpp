@@ -30,6 +30,7 @@ int info_command() {
     fmt::print(" {}", name);
     column += name.size() + 1;
   }
+  fmt::print("\nparavirt       {} (--paravirt; the default is none)", paravirt_text(~0u));
   fmt::print("\nkernels        Linux bzImage, vmlinux (PVH), ELF with a PVH note, Multiboot 1\n");
   return 0;
 }

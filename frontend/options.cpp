@@ -191,7 +191,7 @@ CommandLine parse_command_line(std::vector<std::string> arguments) {
   CommandLine out;
   RunOptions& run = out.run;
   std::string engine = default_engine() == Engine::Translator ? "jit" : "interp";
-  std::string memory = "512M", smp = "1", linux_entry = "auto", idle = "auto";
+  std::string memory = "512M", smp = "1", linux_entry = "auto", idle = "auto", paravirt = "none";
   std::string hash_every, until, compare_every, ignored, history = "512M";
   bool no_matter = false;
   if (const std::string wrong = known_command(arguments); !wrong.empty()) {
@@ -231,6 +231,10 @@ CommandLine parse_command_line(std::vector<std::string> arguments) {
       ->group("Machine");
   run_command->add_option("--cpu", run.machine.cpu_model, "CPU model (see callgate info)")
       ->type_name("MODEL")
+      ->capture_default_str()
+      ->group("Machine");
+  run_command->add_option("--paravirt", paravirt, "Interfaces for guests that cooperate (docs/paravirt.md): a list of " + paravirt_text(~0u) + ", or none")
+      ->type_name("NAME,...")
       ->capture_default_str()
       ->group("Machine");
   run_command->add_flag("--no-reboot", run.machine.reset_stops, "End the run when the guest resets itself")
@@ -349,7 +353,7 @@ CommandLine parse_command_line(std::vector<std::string> arguments) {
     if (run_command->parsed() && run.kernel.empty() && run.load_snapshot.empty())
       throw CLI::ValidationError("run", "a kernel is needed: give one with --kernel FILE");
     if (!run.load_snapshot.empty()) {
-      for (const char* name : {"--kernel", "--initrd", "--append", "--mem", "--smp", "--cpu", "--rtc", "--no-reboot", "--linux-entry"})
+      for (const char* name : {"--kernel", "--initrd", "--append", "--mem", "--smp", "--cpu", "--paravirt", "--rtc", "--no-reboot", "--linux-entry"})
         if (run_command->count(name) != 0)
           throw CLI::ValidationError("--load-snapshot", std::string("the machine is the snapshot's: leave out ") + name);
       if (!run.record.empty())
@@ -371,6 +375,9 @@ CommandLine parse_command_line(std::vector<std::string> arguments) {
     if (!kept) throw CLI::ValidationError("--history", "\"" + history + "\" is not a size: write 512M, 2G or 0");
     run.history = *kept;
     if (run.wait_for_gdb && run.gdb.empty()) run.gdb = "1234";
+    const auto interfaces = parse_paravirt(paravirt);
+    if (!interfaces) throw CLI::ValidationError("--paravirt", interfaces.error().message);
+    run.machine.paravirt = *interfaces;
     const std::string cpus = smp.rfind("cpus=", 0) == 0 ? smp.substr(5) : smp;
     const auto r = std::from_chars(cpus.data(), cpus.data() + cpus.size(), run.machine.cpus);
     if (r.ec != std::errc{} || (*r.ptr != 0 && *r.ptr != ','))

@@ -125,8 +125,9 @@ namespace {
 
 /// The machine and what it was started from.
 void print_origin(const RecordingHeader& h) {
-  fmt::print("machine        {} MiB, {} processor{}, CPU {}\n", static_cast<double>(h.machine.ram_bytes) / (1 << 20), h.machine.cpus,
-             h.machine.cpus == 1 ? "" : "s", h.machine.cpu_model);
+  fmt::print("machine        {} MiB, {} processor{}, CPU {}{}\n", static_cast<double>(h.machine.ram_bytes) / (1 << 20), h.machine.cpus,
+             h.machine.cpus == 1 ? "" : "s", h.machine.cpu_model,
+             h.machine.paravirt == 0 ? "" : ", paravirt " + paravirt_text(h.machine.paravirt));
   for (const RecordedFile& f : h.files)
     fmt::print("{:<14} {} ({}){}\n", f.role == RecordedFile::Role::Kernel ? "kernel" : f.role == RecordedFile::Role::Initrd ? "initrd" : "module",
                f.name, f.identity.text(), f.bundled ? ", in the recording" : "");

@@ -116,6 +116,10 @@ Board::Board(const MachineConfig& config, std::unique_ptr<Ram> ram, Log& machine
       pci(pci_windows, isa_bridge.pirqs(), reset_control, log),
       config_(config),
       ferr_(isa[13]->input()) {
+  if (config.paravirt != 0) {
+    paravirt = std::make_unique<paravirt::Paravirt>(config.paravirt, *this);
+    for (auto& p : processors) p->cpu.hypervisor = paravirt.get();
+  }
   processors[0]->apic.connect_pic(pic);
   pci.attach(0, 0, host_bridge);
   pci.attach(1, 0, isa_bridge);
@@ -239,6 +243,7 @@ void Board::reset() {
     p->apic.reset();
     p->was_shut_down = false;
   }
+  if (paravirt) paravirt->reset();
   for (auto& p : processors) set_memory_types(p->cpu.s.msr);
   processors[0]->apic.enter_virtual_wire_mode();
   memory.set_a20(true);
@@ -287,6 +292,7 @@ void Board::sync(StateIo& io, bool with_ram) {
   pci.sync(io);
   host_bridge.sync(io);
   isa_bridge.sync(io);
+  if (paravirt) paravirt->sync(io);
   if (with_ram) {
     memory.sync(io);
   } else {

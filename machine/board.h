@@ -33,6 +33,7 @@
 #include "machine/guest_clock.h"
 #include "machine/machine.h"
 #include "machine/port_map.h"
+#include "paravirt/paravirt.h"
 
 namespace callgate {
 
@@ -101,7 +102,7 @@ class Processor final : public CpuPlatform, public CpuSignals {
   Board& board_;
 };
 
-class Board final : public PowerControl {
+class Board final : public PowerControl, public paravirt::Host {
  public:
   Board(const MachineConfig& config, std::unique_ptr<Ram> ram, Log& log);
 
@@ -149,6 +150,7 @@ class Board final : public PowerControl {
   PciHostBridge host_bridge;
   PciIsaBridge isa_bridge;
   PciBus pci;
+  std::unique_ptr<paravirt::Paravirt> paravirt;  ///< nullptr: bare metal
 
   /// Power events asked for and not handled yet.
   struct PendingPower {
@@ -171,6 +173,14 @@ class Board final : public PowerControl {
   void attention();
 
  private:
+  // paravirt::Host
+  unsigned cpus() const override { return static_cast<unsigned>(processors.size()); }
+  Cpu& cpu_at(unsigned index) override { return processors[index]->cpu; }
+  LocalApic& apic_at(unsigned index) override { return processors[index]->apic; }
+  Clock& guest_clock() override { return clock; }
+  i64 epoch() const override { return config_.rtc_start; }
+  PowerControl& power_control() override { return *this; }
+
   void order_timers();
   void map_devices();
   AcpiConfig acpi_config() const;

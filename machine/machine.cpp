@@ -198,8 +198,11 @@ void Machine::Impl::run_slice(u64 most) {
     });
   board.end_slice = false;
   debugger.note_running(cpu.index);
+  const bool told = board.paravirt && board.processors.size() > 1;
+  if (told) board.paravirt->slice_begins(cpu);
   if (translator) translator->run(cpu, slice_until, board.end_slice);
   else interpreter.run(cpu, slice_until, board.end_slice);
+  if (told) board.paravirt->slice_ends(cpu);
   board.clock.on_earlier(nullptr);
   board.clock.detach();
   round.reached = board.clock.processor_now();
@@ -251,6 +254,7 @@ std::optional<Stop> Machine::Impl::dead_end() {
   for (const auto& p : board.processors) {
     if (p->was_shut_down) return Stop{StopReason::TripleFault};
     const CpuState& s = p->cpu.s;
+    wakeable |= s.activity == Activity::Halted && board.paravirt && board.paravirt->will_wake(p->cpu);
     wakeable |= s.activity == Activity::Running || (s.activity == Activity::Halted && s.flags.test(kIF));
   }
   if (!wakeable) return Stop{StopReason::Halted};
@@ -320,6 +324,8 @@ Result<std::unique_ptr<Machine>> Machine::create(const MachineConfig& config) {
   if (config.cpu_model != "callgate")
     return fail(ErrorKind::BadArgument,
                 fmt::format("there is no CPU model \"{}\": the only one is \"callgate\"", config.cpu_model));
+  if (config.paravirt & ~paravirt::available())
+    return fail(ErrorKind::BadArgument, "the machine has paravirtual interfaces that this build lacks");
   auto ram = Ram::create(config.ram_bytes);
   if (!ram) return tl::make_unexpected(ram.error());
   auto impl = std::make_unique<Impl>(config, std::move(*ram));
@@ -341,6 +347,9 @@ Result<std::unique_ptr<Machine>> Machine::create(const MachineConfig& config) {
   }
   return std::unique_ptr<Machine>(new Machine(std::move(impl)));
 }
+
+Result<u32> parse_paravirt(std::string_view text) { return paravirt::parse(text); }
+std::string paravirt_text(u32 set) { return paravirt::text_of(set); }
 
 Engine default_engine() { return jit::translator_supported() ? Engine::Translator : Engine::Interpreter; }
 

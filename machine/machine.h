@@ -60,8 +60,13 @@ struct MachineConfig {
   Engine engine = default_engine();
   TranslatorTuning translator;
   i64 rtc_start = 1'735'689'600;  ///< the CMOS clock at power-on, in seconds since 1970 UTC (default: 2025-01-01)
+  u32 paravirt = 0;               ///< the paravirtual interfaces that the guest finds: parse_paravirt()
   bool reset_stops = false;       ///< a guest's reset ends the run instead of starting the machine afresh
 };
+
+/// "kvm,callgate" or "none" for MachineConfig::paravirt, and back. Error: BadArgument.
+Result<u32> parse_paravirt(std::string_view text);
+std::string paravirt_text(u32 set);
 
 /// Why a run ended.
 enum class StopReason {

@@ -41,7 +41,7 @@ void sync(StateIo& io, RecordingHeader& h) {
   if (io.loading() && h.behaviour != kBehaviour) return;
   io.fields(h.id, h.parent, h.parent_count);
   text(io, h.parent_name, "the parent's name is too long");
-  io.fields(h.machine.ram_bytes, h.machine.cpus, h.machine.rtc_start, h.machine.reset_stops);
+  io.fields(h.machine.ram_bytes, h.machine.cpus, h.machine.rtc_start, h.machine.paravirt, h.machine.reset_stops);
   text(io, h.machine.cpu_model, "the CPU model's name is too long");
   io.field(h.cpu_features);
   text(io, h.command_line, "the command line is too long");

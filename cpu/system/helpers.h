@@ -30,6 +30,7 @@ void cpuid(Cpu& c, const Insn& i);
 void rdtsc(Cpu& c, const Insn& i);
 void rdtscp(Cpu& c, const Insn& i);
 void rdpmc(Cpu& c, const Insn& i);
+void vmcall(Cpu& c, const Insn& i);
 void xgetbv(Cpu& c, const Insn& i);
 void xsetbv(Cpu& c, const Insn& i);
 

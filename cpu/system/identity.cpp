@@ -32,7 +32,10 @@ void cpuid(Cpu& c, const Insn&) {
   if (leaf == 1) {
     if (!apic_enabled(c)) r.edx &= ~kCpuid1EdxApic;
     if (c.s.msr.misc_enable & kMiscEnableMonitor) r.ecx |= kCpuid1EcxMonitor;
+    if (c.hypervisor != nullptr) r.ecx |= kCpuid1EcxHypervisor;
   }
+  if (c.hypervisor != nullptr && leaf >= kHypervisorLeaves && leaf <= kLastHypervisorLeaf)
+    r = c.hypervisor->cpuid(c, leaf, c.gpr<u32>(RCX));
   c.set_gpr<u32>(RAX, r.eax);
   c.set_gpr<u32>(RBX, r.ebx);
   c.set_gpr<u32>(RCX, r.ecx);
@@ -48,6 +51,11 @@ void rdtscp(Cpu& c, const Insn&) {
   require_time_stamp(c);
   set_edx_eax(c, time_stamp_counter(c));
   c.set_gpr<u32>(RCX, static_cast<u32>(c.s.msr.tsc_aux));
+}
+
+void vmcall(Cpu& c, const Insn&) {
+  // No VMX here: without a hypervisor above, the instruction does not exist.
+  if (c.hypervisor == nullptr || !c.hypervisor->hypercall(c)) raise_plain(Vector::UD, "VMCALL that no hypervisor takes");
 }
 
 void rdpmc(Cpu& c, const Insn&) {

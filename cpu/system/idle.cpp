@@ -17,6 +17,7 @@ void require_monitor(const Cpu& c) {
 }  // namespace
 
 void hlt(Cpu& c, const Insn&) {
+  if (c.hypervisor != nullptr && c.hypervisor->takes_wakeup(c)) return;
   c.s.activity = Activity::Halted;
   c.request_attention();
 }

@@ -53,6 +53,7 @@ void in(Cpu& c, const Insn& i) {
   const u16 port = port_of(c, i);
   const unsigned size = size_of(i);
   check_io_permission(c, port, size);
+  if (c.hypervisor != nullptr && c.hypervisor->port_call(c, port, size)) return check_io_breakpoints(c, port, size);
   const u32 value = read_port(c, port, size);
   if (size == 1)
     c.set_gpr<u8>(RAX, static_cast<u8>(value));

@@ -102,6 +102,20 @@ void require_canonical(u32 index, u64 value) {
   if (!is_canonical(value)) raise(Vector::GP, 0, "MSR {0:#x} := {1:#x}, which is not canonical", index, value);
 }
 
+u64 read_hypervisor_msr(Cpu& c, u32 index) {
+  u64 value = 0;
+  const MsrAnswer answer = c.hypervisor != nullptr ? c.hypervisor->read_msr(c, index, value) : MsrAnswer::Unknown;
+  if (answer == MsrAnswer::Unknown) no_such_register(c, index);
+  require(answer == MsrAnswer::Done, index, 0);
+  return value;
+}
+
+void write_hypervisor_msr(Cpu& c, u32 index, u64 value) {
+  const MsrAnswer answer = c.hypervisor != nullptr ? c.hypervisor->write_msr(c, index, value) : MsrAnswer::Unknown;
+  if (answer == MsrAnswer::Unknown) no_such_register(c, index);
+  require(answer == MsrAnswer::Done, index, value);
+}
+
 void set_tsc_adjust(Cpu& c, u64 adjust) {
   c.s.msr.tsc_adjust = adjust;
   c.request_attention();  // an engine may have worked out what the TSC will be
@@ -180,7 +194,7 @@ u64 read_msr(Cpu& c, u32 index) {
     case kTscAux:
       return m.tsc_aux;
     default:
-      no_such_register(c, index);
+      return read_hypervisor_msr(c, index);
   }
 }
 
@@ -274,7 +288,7 @@ void write_msr(Cpu& c, u32 index, u64 value) {
     case kMcgCap:
       raise(Vector::GP, 0, "MSR {0:#x} is read-only", index);
     default:
-      no_such_register(c, index);
+      return write_hypervisor_msr(c, index, value);
   }
 }
 

@@ -38,6 +38,10 @@ const Row kRows[] = {
     CG_HELPER("NP 0F 01 =D0", xgetbv, "", kSystem, kNoFlags, "xsave"),
     CG_HELPER("NP 0F 01 =D1", xsetbv, "", kSystem | kBranch, kNoFlags, "xsave"),
 
+    // Calls of a hypervisor: Intel's and AMD's.
+    CG_HELPER("NP 0F 01 =C1", vmcall, "", kSystem | kBranch, kNoFlags, ""),
+    CG_HELPER_AS("0F 01 =D9", "vmmcall", vmcall, "", kSystem | kBranch, kNoFlags, ""),
+
     // Idling.
     CG_HELPER("F4", hlt, "", kRing0 | kBranch, kNoFlags, ""),
     CG_HELPER("NP 0F 01 =C8", monitor, "", kSystem, kNoFlags, ""),

@@ -1,0 +1,23 @@
+// What the paravirtual interfaces may ask of the machine that they are part of. machine/ implements it; tests have a small one.
+#pragma once
+
+#include "base/seam.h"
+#include "cpu/cpu.h"
+#include "devices/local_apic.h"
+
+namespace callgate::paravirt {
+
+class Host {
+ public:
+  virtual ~Host() = default;
+  virtual unsigned cpus() const = 0;
+  virtual Cpu& cpu_at(unsigned index) = 0;
+  virtual LocalApic& apic_at(unsigned index) = 0;
+  /// Guest time, and alarms. A processor's own time is its platform's now().
+  virtual Clock& guest_clock() = 0;
+  /// The CMOS clock at power-on, in seconds since 1970 UTC: what wall clocks count from.
+  virtual i64 epoch() const = 0;
+  virtual PowerControl& power_control() = 0;
+};
+
+}  // namespace callgate::paravirt

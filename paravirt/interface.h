@@ -1,0 +1,48 @@
+// One paravirtual interface: what a guest finds under one CPUID signature. Each is a pair of files of its own and knows none
+// of the others. What it may ask of the machine is Host (host.h).
+//
+// A new one is: a class derived from this in paravirt/NAME.{h,cpp}, one line in the table of paravirt.cpp (its bit is in
+// paravirt/set.h), its tests beside it, and its paragraph in docs/paravirt.md. All of its state goes into sync(), what is a
+// processor's own in an array by Cpu::index.
+#pragma once
+
+#include <string_view>
+
+#include "base/state_io.h"
+#include "cpu/cpu.h"
+
+namespace callgate::paravirt {
+
+class Interface {
+ public:
+  virtual ~Interface() = default;
+
+  /// The twelve characters in EBX, ECX and EDX of the block's first leaf; shorter ones are padded with zeros.
+  virtual std::string_view signature() const = 0;
+  /// How many leaves the block has behind its first one.
+  virtual u32 leaves() const { return 0; }
+  /// Leaf `base + offset` of the block that begins at `base`; offset is 1 to leaves().
+  virtual CpuidLeaf cpuid(Cpu&, u32 /*offset*/, u32 /*subleaf*/) { return {}; }
+
+  // As in cpu/hypervisor.h; the interfaces are asked in the order of their blocks until one answers.
+  virtual MsrAnswer read_msr(Cpu&, u32 /*index*/, u64& /*value*/) { return MsrAnswer::Unknown; }
+  virtual MsrAnswer write_msr(Cpu&, u32 /*index*/, u64 /*value*/) { return MsrAnswer::Unknown; }
+  virtual bool hypercall(Cpu&) { return false; }
+  virtual bool port_call(Cpu&, u16 /*port*/, unsigned /*size*/) { return false; }
+
+  /// The machine's power-on or reset: all of the state as at first.
+  virtual void reset() {}
+  /// Lists every field once: save, restore and hash.
+  virtual void sync(StateIo&) {}
+
+  // --- time, as the machine passes it -------------------------------------------------------------------------
+  /// `c` is about to run, or stops running for now. Only told when there are several processors.
+  virtual void slice_begins(Cpu&) {}
+  virtual void slice_ends(Cpu&) {}
+  /// True when the halted `c` will be woken by something other than an interrupt: it is no dead end.
+  virtual bool will_wake(const Cpu&) const { return false; }
+  /// True when HLT must not halt `c` now, since it was woken already.
+  virtual bool takes_wakeup(Cpu&) { return false; }
+};
+
+}  // namespace callgate::paravirt

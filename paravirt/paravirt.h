@@ -1,0 +1,40 @@
+// The hypervisor that a guest sees: the interfaces it was given, each with a block of CPUID leaves. Knows what none of them is
+// about; hands every question to the one that it is for.
+#pragma once
+
+#include <memory>
+#include <vector>
+
+#include "cpu/hypervisor.h"
+#include "paravirt/host.h"
+#include "paravirt/interface.h"
+#include "paravirt/set.h"
+
+namespace callgate::paravirt {
+
+/// The distance of two blocks of leaves. Guests look for signatures at every 0x100 from 0x40000000 to 0x40010000.
+constexpr u32 kBlockLeaves = 0x100;
+
+class Paravirt final : public Hypervisor {
+ public:
+  /// The interfaces of `set`, all of which are available(). `host` outlives it.
+  Paravirt(Set set, Host& host);
+
+  CpuidLeaf cpuid(Cpu& c, u32 leaf, u32 subleaf) override;
+  MsrAnswer read_msr(Cpu& c, u32 index, u64& value) override;
+  MsrAnswer write_msr(Cpu& c, u32 index, u64 value) override;
+  bool hypercall(Cpu& c) override;
+  bool port_call(Cpu& c, u16 port, unsigned size) override;
+  bool takes_wakeup(Cpu& c) override;
+
+  void reset();
+  void sync(StateIo& io);
+  void slice_begins(Cpu& c);
+  void slice_ends(Cpu& c);
+  bool will_wake(const Cpu& c) const;
+
+ private:
+  std::vector<std::unique_ptr<Interface>> interfaces_;  ///< by block
+};
+
+}  // namespace callgate::paravirt
