@@ -226,6 +226,17 @@ Outcome run(u64 seed, TlbCaching caching, unsigned steps) {
       if (index * size < kPageSize) edit(address, size, random_entry(random, address));
     }
   }
+  // Processes whose roots share their upper half, as kernels make them.
+  const auto share_upper_half = [&] {
+    const u64 from = random.below(3) << kPageShift, to = random.below(3) << kPageShift;
+    for (const u64 index : {510, 511}) {
+      const u64 entry = plain.memory.bus_read(from + index * 8, 8) | (random.one_in(4) ? 0 : 0x20);
+      edit(from + index * 8, 8, entry);
+      edit(to + index * 8, 8, entry);
+    }
+  };
+  const bool kernels = random.one_in(2);
+  for (unsigned i = 0; kernels && i < 4; i++) share_upper_half();
   // What was used lately is used again: that is when a stale entry would show.
   std::vector<u64> recent;
   for (unsigned step = 0; step < steps; step++) {
@@ -305,6 +316,8 @@ Outcome run(u64 seed, TlbCaching caching, unsigned steps) {
       } else if (random.one_in(4)) {
         cached.tlb(cpu).drop_all();
       }
+    } else if (action == 96 && kernels && random.one_in(2)) {
+      share_upper_half();
     } else if (action == 96) {
       REQUIRE(cached.memory.hash() == plain.memory.hash());
     } else if (action == 97) {

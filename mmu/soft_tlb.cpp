@@ -12,11 +12,8 @@ void SoftTlb::Free::operator()(void* p) const { std::free(p); }
 
 SoftTlb::SoftTlb(PhysicalMap& memory, TlbCaching caching) : memory_(memory), caching_(caching) {
   memory_.tracker().attach(this);
-  spaces_.push_back(std::make_unique<Space>());
-  make_tables(*spaces_.back());
-  watched_.reset(static_cast<TlbTable*>(std::calloc(1, sizeof(TlbTable))));
-  VERIFY(watched_ != nullptr, "no host memory for a soft TLB");
-  empty_slot(*watched_, 0);
+  spaces_.push_back(make_space());
+  watched_ = make_table();
   view_[static_cast<unsigned>(AccessContext::Watched)] = watched_.get();
   select(*spaces_.back());
 }
@@ -25,66 +22,78 @@ SoftTlb::~SoftTlb() { memory_.tracker().detach(this); }
 
 // ---- address spaces ----
 
-void SoftTlb::make_tables(Space& space) {
-  for (auto& table : space.table) {
-    // Zeros are empty tags everywhere but in slot 0, so that pages of the table that are never used cost nothing.
-    table.reset(static_cast<TlbTable*>(std::calloc(1, sizeof(TlbTable))));
-    VERIFY(table != nullptr, "no host memory for a soft TLB");
-    empty_slot(*table, 0);
-    table->root = kNoFrame;
-  }
+SoftTlb::Table SoftTlb::make_table() {
+  // Zeros are empty tags everywhere but in slot 0, so that pages of the table that are never used cost nothing.
+  Table table(static_cast<TlbTable*>(std::calloc(1, sizeof(TlbTable))));
+  VERIFY(table != nullptr, "no host memory for a soft TLB");
+  empty_slot(*table, 0);
+  table->root = kNoFrame;
+  return table;
+}
+
+std::unique_ptr<SoftTlb::Space> SoftTlb::make_space() {
+  auto space = std::make_unique<Space>();
+  space->user = make_table();
+  space->supervisor_ac = make_table();
+  return space;
 }
 
 void SoftTlb::select(Space& space) {
   space.last_used = ++uses_;
-  for (unsigned i = 0; i < kAccessContexts; i++) view_[i] = space.table[i].get();
-  // Without SMAP, AC makes no difference.
-  constexpr unsigned kPlain = static_cast<unsigned>(AccessContext::Supervisor);
-  if (!space.mode.smap) view_[static_cast<unsigned>(AccessContext::SupervisorAc)] = view_[kPlain];
   mode_ = space.mode;
-  if (current_ != nullptr && space.table[kPlain]->count == 0) inherit(space, *current_);
-  current_ = &space;
+  kernel_ = &kernel_for(mode_);
+  const auto view = [this](AccessContext context) -> TlbTable*& { return view_[static_cast<unsigned>(context)]; };
+  view(AccessContext::User) = space.user.get();
+  view(AccessContext::Supervisor) = kernel_->table.get();
+  // Without SMAP, AC makes no difference.
+  view(AccessContext::SupervisorAc) = space.mode.smap ? space.supervisor_ac.get() : kernel_->table.get();
   epoch_++;
 }
 
-// A new process shares the kernel's half with all others: its root holds the same entries, and so everything behind them is
-// the same, down to the accessed bits that a walk would set. Only the root's own accessed bit is another one: where it isn't
-// set yet, a walk must come first.
-void SoftTlb::inherit(Space& space, const Space& from) {
+// A new process's root holds the same entries of the upper half as all others, and so everything behind them is the same,
+// down to the accessed bits that a walk would set. Only the root's own accessed bit is another one: where it isn't set yet, a
+// walk must come first.
+bool SoftTlb::may_share(const Kernel& kernel, const PagingMode& mode, const PhysicalPage& root) {
   constexpr u64 kPresentAndAccessed = 0x21;
-  if (caching_ != TlbCaching::Full || !space.mode.long_mode) return;
-  PagingMode like = from.mode;
-  like.root = space.mode.root;
-  if (!(like == space.mode)) return;
-  const PhysicalPage root = memory_.page(memory_.cpu_address(space.mode.root)),
-                     from_root = memory_.page(memory_.cpu_address(from.mode.root));
-  if (root.frame == kNoFrame || from_root.frame == kNoFrame) return;
-  bool shared[512] = {};
-  for (unsigned i = 256; i < 512; i++) {
-    const u64 entry = load_as<u64>(root.host + 8 * i);
-    shared[i] = (entry & kPresentAndAccessed) == kPresentAndAccessed && entry == load_as<u64>(from_root.host + 8 * i);
-  }
-  for (const AccessContext context : {AccessContext::Supervisor, AccessContext::SupervisorAc}) {
-    const TlbTable& source = *from.table[static_cast<unsigned>(context)];
-    TlbTable& t = *space.table[static_cast<unsigned>(context)];
-    for (u32 i = 0; i < source.count; i++) {
-      const u64 slot = source.list[i], empty = TlbTable::empty_tag(slot);
-      const u64 tags[] = {source.read_tag[slot], source.exec_tag[slot], source.write_tag[slot]};
-      const u64* known = std::find_if(std::begin(tags), std::end(tags), [&](u64 tag) { return tag != empty; });
-      if (known == std::end(tags) || *known >> 63 == 0) continue;
-      const unsigned index = *known >> 39 & 511;
-      if (!shared[index]) continue;
-      memory_.tracker().note_entry(root.frame, index, 4, 8, *known);
-      t.root = root.frame;
-      t.listed[slot / 64] |= u64{1} << (slot % 64);
-      t.list[t.count++] = static_cast<u16>(slot);
-      t.read_tag[slot] = tags[0];
-      t.exec_tag[slot] = tags[1];
-      t.write_tag[slot] = tags[2];
-      t.addend[slot] = source.addend[slot];
-      stats_.inherited++;
+  PagingMode like = kernel.mode;
+  like.root = mode.root;
+  if (kernel.has_lower || root.frame == kNoFrame || !mode.long_mode || !(like == mode)) return false;
+  return std::all_of(kernel.upper.begin(), kernel.upper.end(), [&](const Kernel::RootEntry& e) {
+    return (e.entry & kPresentAndAccessed) == kPresentAndAccessed && load_as<u64>(root.host + 8 * e.index) == e.entry;
+  });
+}
+
+SoftTlb::Kernel& SoftTlb::kernel_for(const PagingMode& mode) {
+  const PhysicalPage root = mode.long_mode ? memory_.page(memory_.cpu_address(mode.root)) : PhysicalPage{};
+  Kernel *shared = nullptr, *oldest = nullptr;
+  for (auto& kernel : kernels_) {
+    if (kernel->mode == mode) {
+      kernel->last_used = uses_;
+      return *kernel;
     }
+    if (caching_ == TlbCaching::Full && may_share(*kernel, mode, root) &&
+        (shared == nullptr || kernel->last_used > shared->last_used))
+      shared = kernel.get();
+    if (oldest == nullptr || kernel->last_used < oldest->last_used) oldest = kernel.get();
   }
+  Kernel* kernel = shared;
+  if (shared != nullptr) {
+    // From now on it depends on this root's entries.
+    for (const Kernel::RootEntry& e : shared->upper)
+      memory_.tracker().note_entry(root.frame, e.index, 4, 8, sign_extend(u64{e.index} << 39, kLinearBits));
+  } else if (kernels_.size() < kKernels) {
+    kernels_.push_back(std::make_unique<Kernel>());
+    kernel = kernels_.back().get();
+    kernel->table = make_table();
+  } else {
+    kernel = oldest;
+    clear(*kernel);
+    stats_.kernels_recycled++;
+  }
+  kernel->mode = mode;
+  kernel->last_used = uses_;
+  kernel->table->root = root.frame;
+  return *kernel;
 }
 
 void SoftTlb::set_mode(const PagingMode& mode) {
@@ -96,11 +105,10 @@ void SoftTlb::set_mode(const PagingMode& mode) {
     if (oldest == nullptr || space->last_used < oldest->last_used) oldest = space.get();
   }
   if (spaces_.size() < kSpaces) {
-    spaces_.push_back(std::make_unique<Space>());
+    spaces_.push_back(make_space());
     oldest = spaces_.back().get();
-    make_tables(*oldest);
   } else {
-    for (auto& table : oldest->table) {
+    for (TlbTable* table : {oldest->user.get(), oldest->supervisor_ac.get()}) {
       clear(*table);
       table->root = kNoFrame;
     }
@@ -154,9 +162,10 @@ void SoftTlb::insert(AccessContext context, u64 linear, const Walk& w, const Phy
   if (caching_ == TlbCaching::OnePage) drop_all();
 
   TlbTable& t = *view_[static_cast<unsigned>(context)];
-  // Jumps of both supervisor contexts are kept under one of the two tables (jit/jump_caches.h).
-  if (w.count != 0 && w.step[0].level == 4)
-    t.root = view_[static_cast<unsigned>(AccessContext::Supervisor)]->root = w.step[0].frame;
+  if (w.count != 0 && w.step[0].level == 4) {
+    t.root = w.step[0].frame;
+    if (context != AccessContext::User) note_kernel(context, linear, w);
+  }
   const u64 tag = linear & ~kPageMask;
   const u64 slot = TlbTable::slot_of(linear);
   if (!bit(t.listed[slot / 64], slot % 64)) {
@@ -175,6 +184,24 @@ void SoftTlb::insert(AccessContext context, u64 linear, const Walk& w, const Phy
     t.write_tag[slot] = tag;
     memory_.tracker().note_write(page.frame, tag);
   }
+}
+
+// Jumps of both supervisor contexts are kept with the kernel's table (jit/jump_caches.h).
+void SoftTlb::note_kernel(AccessContext context, u64 linear, const Walk& w) {
+  constexpr u64 kAccessed = 0x20;
+  if (linear >> 63 == 0) {
+    kernel_->has_lower |= view_[static_cast<unsigned>(context)] == kernel_->table.get() ||
+                          access_allowed(mode_, w, context, AccessKind::Execute);
+    return;
+  }
+  const unsigned index = linear >> 39 & 511;
+  const u64 entry = w.step[0].entry | kAccessed;
+  for (Kernel::RootEntry& known : kernel_->upper) {
+    if (known.index != index) continue;
+    known.entry = entry;
+    return;
+  }
+  kernel_->upper.push_back({index, entry});
 }
 
 void SoftTlb::set_local_page(u64 physical, BusTarget* target) {
@@ -203,13 +230,22 @@ void SoftTlb::clear(TlbTable& t) {
   t.generation++;
 }
 
+void SoftTlb::clear(Kernel& kernel) {
+  clear(*kernel.table);
+  kernel.upper.clear();
+  kernel.has_lower = false;
+}
+
 template <class F>
 void SoftTlb::each_table(F&& f) const {
+  const auto visit = [&f](TlbTable& table) {
+    if (table.count != 0) f(table);
+  };
   for (const auto& space : spaces_) {
-    for (const auto& table : space->table) {
-      if (table->count != 0) f(*table);
-    }
+    visit(*space->user);
+    visit(*space->supervisor_ac);
   }
+  for (const auto& kernel : kernels_) visit(*kernel->table);
 }
 
 void SoftTlb::drop_page(u64 linear) {
@@ -252,6 +288,8 @@ void SoftTlb::drop_range_of(u32 root, u64 linear, u64 size) {
 void SoftTlb::drop_space(u32 root) {
   stats_.space_drops++;
   epoch_++;
+  for (auto& kernel : kernels_)
+    if (kernel->table->root == root) clear(*kernel);
   each_table([&](TlbTable& t) {
     if (t.root == root) clear(t);
   });
@@ -260,6 +298,7 @@ void SoftTlb::drop_space(u32 root) {
 void SoftTlb::drop_all() {
   stats_.flushes++;
   epoch_++;
+  for (auto& kernel : kernels_) clear(*kernel);
   each_table([](TlbTable& t) { clear(t); });
 }
 

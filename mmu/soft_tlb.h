@@ -130,7 +130,7 @@ class SoftTlb final : public TranslationCache {
   const TlbTable* table(AccessContext context) const { return view_[static_cast<unsigned>(context)]; }
 
   struct Stats {
-    u64 fills = 0, page_drops = 0, range_drops = 0, space_drops = 0, flushes = 0, spaces_recycled = 0, inherited = 0;
+    u64 fills = 0, page_drops = 0, range_drops = 0, space_drops = 0, flushes = 0, spaces_recycled = 0, kernels_recycled = 0;
   };
   const Stats& stats() const { return stats_; }
 
@@ -146,15 +146,30 @@ class SoftTlb final : public TranslationCache {
   bool has_write(u64 linear, const u8* host) const override;
 
  private:
-  static constexpr unsigned kSpaces = 8;
+  static constexpr unsigned kSpaces = 8, kKernels = 8;
 
   struct Free {
     void operator()(void* p) const;
   };
+  using Table = std::unique_ptr<TlbTable, Free>;
+  /// What the spaces with the same upper half share: a process's kernel is every process's kernel. Whatever is cached here
+  /// came through these entries of the root, so it is as good in each space whose root holds the same ones. Once it has
+  /// translations of the lower half it belongs to the one space that it was used for last.
+  struct Kernel {
+    struct RootEntry {
+      unsigned index;
+      u64 entry;
+    };
+    PagingMode mode;  ///< of the space that it was used for last
+    u64 last_used = 0;
+    Table table;  ///< of AccessContext::Supervisor
+    std::vector<RootEntry> upper;
+    bool has_lower = false;
+  };
   struct Space {
     PagingMode mode;
     u64 last_used = 0;
-    std::unique_ptr<TlbTable, Free> table[kAccessContexts];
+    Table user, supervisor_ac;
   };
 
   template <class Tag>
@@ -168,11 +183,16 @@ class SoftTlb final : public TranslationCache {
   bool translate(AccessContext context, u64 linear, unsigned size, u64 wrap, AccessKind kind, Translation (&parts)[2]);
   void insert(AccessContext context, u64 linear, const Walk& walk, const PhysicalPage& page);
   void select(Space& space);
-  /// Gives an empty space what `from` knows of the upper half, where both share it.
-  void inherit(Space& space, const Space& from);
-  static void make_tables(Space& space);
+  /// The kernel that a space may share, or an empty one.
+  Kernel& kernel_for(const PagingMode& mode);
+  static bool may_share(const Kernel& kernel, const PagingMode& mode, const PhysicalPage& root);
+  /// A translation is about to be kept that supervisors may use to find code or data.
+  void note_kernel(AccessContext context, u64 linear, const Walk& walk);
+  static Table make_table();
+  static std::unique_ptr<Space> make_space();
   static void empty_slot(TlbTable& table, u64 slot);
   static void clear(TlbTable& table);
+  static void clear(Kernel& kernel);
   static void drop_range(TlbTable& table, u64 linear, u64 size);
   template <class F>
   void each_table(F&& f) const;
@@ -196,8 +216,9 @@ class SoftTlb final : public TranslationCache {
   const PageWatch* watch_ = nullptr;
   TlbCaching caching_;
   std::vector<std::unique_ptr<Space>> spaces_;
-  Space* current_ = nullptr;
-  std::unique_ptr<TlbTable, Free> watched_;
+  std::vector<std::unique_ptr<Kernel>> kernels_;
+  Kernel* kernel_ = nullptr;  ///< of the current space
+  Table watched_;
   Stats stats_;
 };
 

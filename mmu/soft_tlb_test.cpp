@@ -208,6 +208,76 @@ TEST_CASE_FIXTURE(Fixture, "a change is seen in the address spaces that are not 
   CHECK_FALSE(reads(0x5000));
 }
 
+namespace {
+/// Three processes with the same upper half, whose pages only supervisors may touch: what the root's last entry maps.
+struct Processes : Fixture {
+  static constexpr u64 kKernel = ~u64{0} << 39, kRoots[] = {0x1000, 0x8000, 0x9000};
+  Processes() {
+    for (const u64 root : kRoots) memory.bus_write(root + 511 * 8, 8, 0x5000 | 0x23);
+    memory.bus_write(0x5000, 8, 0x6000 | 3);
+    memory.bus_write(0x6000, 8, 0x7000 | 3);
+    for (u64 i = 0; i < 512; i++) memory.bus_write(0x7000 + i * 8, 8, (0x80'0000 + i * kPageSize) | 3);
+    memory.bus_write(0x8000, 8, 0x2000 | kAll);
+    go_to(0);
+  }
+  void go_to(unsigned process) {
+    mode.root = kRoots[process];
+    tlb.set_mode(mode);
+  }
+  bool knows(u64 page) { return tlb.find_read(kSupervisor, kKernel + page * kPageSize, 1) != nullptr; }
+  void touch(u64 page) { CHECK_FALSE(tlb.fill(kSupervisor, kKernel + page * kPageSize, AccessKind::Read).fault); }
+};
+}  // namespace
+
+TEST_CASE_FIXTURE(Processes, "processes share what is known of their kernel") {
+  touch(1);
+  go_to(1);
+  CHECK(knows(1));
+  touch(2);
+  memory.bus_write(0x7000 + 8, 8, 0);
+  CHECK_FALSE(knows(1));
+  go_to(0);
+  CHECK(knows(2));
+  CHECK_FALSE(knows(1));
+}
+TEST_CASE_FIXTURE(Processes, "a change of one process's root is seen there, and only there") {
+  touch(1);
+  go_to(1);
+  memory.bus_write(kRoots[1] + 511 * 8, 8, 0);  // no walk has come through it
+  CHECK_FALSE(knows(1));
+  memory.bus_write(kRoots[1] + 511 * 8, 8, 0x5000 | 0x23);
+  go_to(0);
+  touch(1);
+  go_to(2);
+  CHECK(knows(1));
+  memory.bus_write(kRoots[0] + 511 * 8, 8, 0);
+  CHECK(knows(1));
+  go_to(0);
+  CHECK_FALSE(knows(1));
+}
+TEST_CASE_FIXTURE(Processes, "a root whose entry has another value, or no accessed flag, or other rules, shares nothing") {
+  touch(1);
+  memory.bus_write(kRoots[1] + 511 * 8, 8, 0x5000 | 3);
+  memory.bus_write(kRoots[2] + 511 * 8, 8, 0x5000 | 0x21);
+  for (const unsigned process : {1, 2}) {
+    go_to(process);
+    CHECK_FALSE(knows(1));
+  }
+  mode.wp = false;
+  go_to(0);
+  CHECK_FALSE(knows(1));
+}
+TEST_CASE_FIXTURE(Processes, "what a supervisor knows of the lower half is its process's own") {
+  touch(1);
+  tlb.fill(kSupervisor, 0x5000, AccessKind::Read);
+  go_to(2);  // no lower half at all
+  CHECK(tlb.find_read(kSupervisor, 0x5000, 1) == nullptr);
+  CHECK_FALSE(knows(1));
+  go_to(0);
+  CHECK(tlb.find_read(kSupervisor, 0x5000, 1) != nullptr);
+  CHECK(knows(1));
+}
+
 TEST_CASE_FIXTURE(Fixture, "with SMAP, AC opens user pages to the supervisor; without it both see the same") {
   tlb.fill(kSupervisor, 0x5000, AccessKind::Read);
   CHECK(tlb.find_read(AccessContext::SupervisorAc, 0x5000, 1) != nullptr);
