@@ -149,7 +149,9 @@ class BlockCache {
  private:
   static constexpr u32 kErased = kNoBlock - 1;
   static u64 hash(const BlockKey& k) {
-    return (k.rip ^ u64{k.frame} << 40 ^ u64{k.mode} << 17 ^ u64{k.entry} << 29) * 0x9E3779B97F4A7C15ull >> 20;
+    // A product's bit knows nothing of the factor's bits above it: the high ones are what depends on all of the key.
+    const u64 h = (k.rip ^ u64{k.frame} << 40 ^ u64{k.mode} << 17 ^ u64{k.entry} << 29) * 0x9E3779B97F4A7C15ull;
+    return h ^ h >> 32;
   }
   /// Hash bits that the place in the index doesn't tell: a block is looked at only when it is the right one.
   static u32 tag_of(u64 hash) { return static_cast<u32>(hash >> 12); }

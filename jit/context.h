@@ -80,18 +80,24 @@ struct Site {
 /// Targets of indirect and cross-page jumps in one view of memory, direct-mapped by bits that stand together in the address:
 /// emitted code finds an entry in three instructions. Entries of a page are neighbours, so that a page can be forgotten.
 struct JumpCache {
-  static constexpr unsigned kOffsetShift = 3;  ///< jumps to the same eight bytes share an entry
-  static constexpr unsigned kOffsetBits = kPageShift - kOffsetShift, kPageBits = 5;
+  static constexpr unsigned kOffsetShift = 1;  ///< two jump targets are seldom neighbours
+  static constexpr unsigned kOffsetBits = kPageShift - kOffsetShift, kPageBits = 6;
   static constexpr unsigned kEntries = 1u << (kPageBits + kOffsetBits);
   struct Entry {
     u64 rip;
     const void* code;
   };
   Entry entry[kEntries];
-  u64 used_pages;  ///< bit n: page group n has entries
-  static constexpr unsigned kPagesInGroup = 16;
-  u64 page[1u << kPageBits][kPagesInGroup];  ///< by group: the pages that have entries, with bit 0 set; 0: none
-  u8 victim[1u << kPageBits];                ///< the place that makes room next
+
+  // Bookkeeping for forgetting.
+  struct Page {
+    u64 address;  ///< with bit 0 set; 0: none
+    u64 used;     ///< bit n: a target in its bytes from 64 n on may have an entry
+  };
+  static constexpr unsigned kChunkShift = 6, kPagesInGroup = 16;
+  u64 used_groups;                            ///< bit n: group n has entries
+  Page page[1u << kPageBits][kPagesInGroup];  ///< those that have entries, by group
+  u8 victim[1u << kPageBits];                 ///< the place that makes room next
 
   static constexpr unsigned group_of(u64 rip) { return rip >> kPageShift & ((1u << kPageBits) - 1); }
   static constexpr unsigned index_of(u64 rip) { return rip >> kOffsetShift & (kEntries - 1); }

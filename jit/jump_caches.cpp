@@ -14,36 +14,34 @@ JumpCaches::~JumpCaches() { tracker_.detach(this); }
 static constexpr u64 empty_rip(unsigned index) { return index == 0 ? u64{1} << JumpCache::kOffsetShift : 0; }
 
 // An empty entry holds the address of another entry: no jump that looks here has it.
-void JumpCaches::empty_group(JumpCache& cache, unsigned group) {
-  constexpr unsigned kPerGroup = 1u << JumpCache::kOffsetBits;
-  for (unsigned i = group * kPerGroup; i < (group + 1) * kPerGroup; i++) cache.entry[i] = {empty_rip(i), nullptr};
-  cache.used_pages &= ~(u64{1} << group);
-  std::fill(std::begin(cache.page[group]), std::end(cache.page[group]), 0);
-}
-
-void JumpCaches::empty_page(JumpCache& cache, unsigned group, u64& place) {
-  const u64 page = place & ~kPageMask;
-  place = 0;
-  constexpr unsigned kPerGroup = 1u << JumpCache::kOffsetBits;
-  for (unsigned i = group * kPerGroup; i < (group + 1) * kPerGroup; i++)
-    if ((cache.entry[i].rip & ~kPageMask) == page) cache.entry[i] = {empty_rip(i), nullptr};
+void JumpCaches::empty_page(JumpCache& cache, JumpCache::Page& page) {
+  constexpr unsigned kPerChunk = 1u << (JumpCache::kChunkShift - JumpCache::kOffsetShift);
+  const u64 address = page.address & ~kPageMask;
+  for (u64 used = page.used; used != 0; used &= used - 1) {
+    const unsigned first = JumpCache::index_of(address + (static_cast<u64>(std::countr_zero(used)) << JumpCache::kChunkShift));
+    for (unsigned i = first; i < first + kPerChunk; i++)
+      if ((cache.entry[i].rip & ~kPageMask) == address) cache.entry[i] = {empty_rip(i), nullptr};
+  }
+  page = {};
 }
 
 void JumpCaches::note_page(JumpCache& cache, u64 rip) {
   const unsigned group = JumpCache::group_of(rip);
-  auto& pages = cache.page[group];
-  const u64 page = (rip & ~kPageMask) | 1;
-  u64* free = nullptr;
-  for (u64& place : pages) {
-    if (place == page) return;
-    if (place == 0) free = &place;
+  const u64 address = (rip & ~kPageMask) | 1, chunk = u64{1} << ((rip & kPageMask) >> JumpCache::kChunkShift);
+  JumpCache::Page* free = nullptr;
+  for (JumpCache::Page& page : cache.page[group]) {
+    if (page.address == address) {
+      page.used |= chunk;
+      return;
+    }
+    if (page.address == 0) free = &page;
   }
   if (free == nullptr) {
-    free = &pages[cache.victim[group]++ % JumpCache::kPagesInGroup];
-    empty_page(cache, group, *free);
+    free = &cache.page[group][cache.victim[group]++ % JumpCache::kPagesInGroup];
+    empty_page(cache, *free);
   }
-  *free = page;
-  cache.used_pages |= u64{1} << group;
+  *free = {address, chunk};
+  cache.used_groups |= u64{1} << group;
 }
 static_assert(JumpCache::index_of(empty_rip(0)) != 0);
 
@@ -56,9 +54,16 @@ JumpCache* JumpCaches::make_cache() {
 }
 void JumpCaches::Free::operator()(void* p) const { std::free(p); }
 
+template <class Which>
+void JumpCaches::empty_pages(JumpCache& cache, Which which) {
+  for (u64 used = cache.used_groups; used != 0; used &= used - 1)
+    for (JumpCache::Page& page : cache.page[std::countr_zero(used)])
+      if (page.address != 0 && which(page.address & ~kPageMask)) empty_page(cache, page);
+}
+
 void JumpCaches::empty(JumpCache& cache) {
-  for (u64 used = cache.used_pages; used != 0; used &= used - 1)
-    empty_group(cache, static_cast<unsigned>(std::countr_zero(used)));
+  empty_pages(cache, [](u64) { return true; });
+  cache.used_groups = 0;
 }
 
 JumpCache& JumpCaches::select(const TlbTable* table, u32 mode_key) {
@@ -74,7 +79,6 @@ JumpCache& JumpCaches::select(const TlbTable* table, u32 mode_key) {
       if (v->generation != table->generation) {
         empty(*v->cache);
         v->generation = table->generation;
-        inherit(*v);
       }
       v->last_used = ++uses_;
       recent = v.get();
@@ -94,45 +98,8 @@ JumpCache& JumpCaches::select(const TlbTable* table, u32 mode_key) {
   oldest->mode_key = mode_key;
   oldest->generation = table->generation;
   oldest->last_used = ++uses_;
-  inherit(*oldest);
   recent = oldest;
   return *oldest->cache;
-}
-
-static bool is_upper(u64 address) { return address >> 63 != 0; }
-
-void JumpCaches::inherit(View& view) {
-  const auto same_code = [&](const TlbTable& from, u64 page) {
-    const u64 slot = TlbTable::slot_of(page);
-    return view.table->exec_tag[slot] == page && from.exec_tag[slot] == page && view.table->addend[slot] == from.addend[slot];
-  };
-  if (view.table->count == 0) return;
-  const auto has_upper = [](const JumpCache& cache) {
-    for (u64 used = cache.used_pages; used != 0; used &= used - 1)
-      for (const u64 place : cache.page[std::countr_zero(used)])
-        if (is_upper(place)) return true;
-    return false;
-  };
-  const View* from = nullptr;
-  for (const auto& v : views_)
-    if (v.get() != &view && v->mode_key == view.mode_key && v->generation == v->table->generation &&
-        (from == nullptr || v->last_used > from->last_used) && has_upper(*v->cache))
-      from = v.get();
-  if (from == nullptr) return;
-  for (u64 used = from->cache->used_pages; used != 0; used &= used - 1) {
-    const unsigned group = static_cast<unsigned>(std::countr_zero(used));
-    u64 pages[JumpCache::kPagesInGroup];
-    unsigned count = 0;
-    for (const u64 place : from->cache->page[group])
-      if (is_upper(place) && same_code(*from->table, place & ~kPageMask)) pages[count++] = place & ~kPageMask;
-    if (count == 0) continue;
-    for (unsigned n = 0; n < count; n++) note_page(*view.cache, pages[n]);
-    constexpr unsigned kPerGroup = 1u << JumpCache::kOffsetBits;
-    for (unsigned i = group * kPerGroup; i < (group + 1) * kPerGroup; i++) {
-      const JumpCache::Entry& e = from->cache->entry[i];
-      if (is_upper(e.rip) && std::find(pages, pages + count, e.rip & ~kPageMask) != pages + count) view.cache->entry[i] = e;
-    }
-  }
 }
 
 void JumpCaches::set(JumpCache& cache, u64 rip, const void* code) {
@@ -154,9 +121,9 @@ void JumpCaches::clear() {
 void JumpCaches::drop_page(u64 linear) {
   const unsigned group = JumpCache::group_of(linear);
   for (auto& v : views_) {
-    if (!(v->cache->used_pages >> group & 1)) continue;
-    for (u64& place : v->cache->page[group])
-      if (place == (linear | 1)) empty_page(*v->cache, group, place);
+    if (!(v->cache->used_groups >> group & 1)) continue;
+    for (JumpCache::Page& page : v->cache->page[group])
+      if (page.address == (linear | 1)) empty_page(*v->cache, page);
   }
 }
 
@@ -171,12 +138,16 @@ void JumpCaches::drop_range(u64 linear, u64 size) {
     for (u64 at = 0; at < size; at += kPageSize) drop_page(linear + at);
     return;
   }
+  for (auto& v : views_) empty_range(*v->cache, linear, size);
+}
+
+void JumpCaches::drop_range_of(u32 root, u64 linear, u64 size) {
   for (auto& v : views_)
-    for (u64 used = v->cache->used_pages; used != 0; used &= used - 1) {
-      const unsigned group = static_cast<unsigned>(std::countr_zero(used));
-      for (u64& place : v->cache->page[group])
-        if (place != 0 && place - linear < size) empty_page(*v->cache, group, place);
-    }
+    if (v->table != nullptr && v->table->root == root) empty_range(*v->cache, linear, size);
+}
+
+void JumpCaches::empty_range(JumpCache& cache, u64 linear, u64 size) {
+  empty_pages(cache, [=](u64 page) { return page - linear < size; });
 }
 
 }  // namespace callgate::jit

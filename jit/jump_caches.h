@@ -27,7 +27,7 @@ class JumpCaches final : public TranslationCache {
   // TranslationCache
   void drop_page(u64 linear) override;
   void drop_range(u64 linear, u64 size) override;
-  void drop_range_of(u32 root, u64, u64) override { drop_space(root); }
+  void drop_range_of(u32 root, u64 linear, u64 size) override;
   void drop_space(u32 root) override;
   void drop_all() override { clear(); }
   void drop_write_page(u64) override {}
@@ -50,13 +50,12 @@ class JumpCaches final : public TranslationCache {
 
   static JumpCache* make_cache();
   static void empty(JumpCache& cache);
-  static void empty_group(JumpCache& cache, unsigned group);
-  /// Empties one of the places of JumpCache::page, and the entries of its page.
-  static void empty_page(JumpCache& cache, unsigned group, u64& place);
+  static void empty_page(JumpCache& cache, JumpCache::Page& page);
+  /// Empties the pages for whose address `which` is true.
+  template <class Which>
+  static void empty_pages(JumpCache& cache, Which which);
+  static void empty_range(JumpCache& cache, u64 linear, u64 size);
   static void note_page(JumpCache& cache, u64 rip);
-  /// Gives an empty view the jumps of the upper half that the last kernel's view of the same mode has and that go to the same
-  /// memory in both: as far as the new view's TLB has inherited those pages (mmu/soft_tlb.h).
-  void inherit(View& view);
 
   TranslationTracker& tracker_;
   std::vector<std::unique_ptr<View>> views_;

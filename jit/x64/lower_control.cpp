@@ -157,7 +157,7 @@ void Emitter::lower_resolve(const ir::Op& op) {
   }
   const Gp at = claim(x86::Gp::kIdCx, 8), code = claim(x86::Gp::kIdDx, 8);
   static_assert(sizeof(JumpCache::Entry) == 16 && JumpCache::kOffsetShift < 4);
-  a_.lea(at.r32(), x86::ptr(target, target));
+  a_.lea(at.r32(), x86::ptr(0, target, 4 - JumpCache::kOffsetShift));
   a_.and_(at.r32(), (JumpCache::kEntries - 1) << 4);
   a_.add(at, slot(kJumpCache));
   a_.cmp(x86::ptr(at, 0, 8), target);

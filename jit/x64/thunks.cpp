@@ -207,8 +207,8 @@ Thunks emit_thunks(CodeArena& arena, const Callbacks& callbacks) {
   // Everything of the block is done; what is not here is looked for with the state as it will be there.
   t.transfer = e.here();
   asmjit::Label unknown_target = a.newLabel();
-  static_assert(sizeof(JumpCache::Entry) == 16 && JumpCache::kOffsetShift == 3);
-  a.lea(x86::ecx, x86::ptr(x86::rax, x86::rax));
+  static_assert(sizeof(JumpCache::Entry) == 16 && JumpCache::kOffsetShift < 4);
+  a.lea(x86::ecx, x86::ptr(0, x86::rax, 4 - JumpCache::kOffsetShift));
   a.and_(x86::ecx, (JumpCache::kEntries - 1) << 4);
   a.add(x86::rcx, slot(kJumpCache));
   a.cmp(x86::ptr(x86::rcx, offsetof(JumpCache::Entry, rip), 8), x86::rax);
