@@ -62,9 +62,17 @@ Program make_program(Random& random) {
   }
   p.body = count;
   const auto move = [&](unsigned rex, unsigned reg, u8 by) { emit({rex, 0x83, 0xC0 | reg, by}), p.body++; };
-  move(0x48, 6, step());
+  // By a constant, or by a register: rbp or r13.
+  const auto move_by = [&](std::initializer_list<unsigned> bytes) { emit(bytes), p.body++; };
+  switch (random() % 6) {
+    case 0: move_by({0x4C, 0x01, 0xEE}); break;        // add rsi, r13
+    case 1: move_by({0x48, 0x8D, 0x34, 0x2E}); break;  // lea rsi, [rsi + rbp]
+    default: move(0x48, 6, step());
+  }
   if (random() % 2 == 0) move(0x48, 7, step());
-  if (random() % 2 == 0) move(0x49, 0, step());  // r8
+  else if (random() % 4 == 0) move_by({0x48, 0x01, 0xEF});  // add rdi, rbp
+  if (random() % 2 == 0) move(0x49, 0, step());             // r8
+  else if (random() % 3 == 0) move_by({0x4D, 0x01, 0xE8});  // add r8, r13
   if (random() % 8 == 0) move(0x48, 6, step());
   if (random() % 2 == 0) {
     emit({0x48, 0x83, 0xE9, 0x01}), p.body++;  // sub rcx, 1
@@ -98,6 +106,10 @@ class Side {
       s.gpr[r] = kRegion + 0x1000 + random() % 0x3000 / grain * grain;
     s.gpr[8] = random() % 0x400 / 16 * 16;
     s.gpr[RCX] = 1 + random() % 300;
+    for (const unsigned r : {unsigned{RBP}, 13u}) {
+      s.gpr[r] = random() % (random() % 4 == 0 ? 1200 : 40);
+      if (random() % 8 == 0) s.gpr[r] = ~s.gpr[r];
+    }
     s.gpr[RSP] = M::kStack0;
     s.flags.set_value(static_cast<u32>(random()) & kArithmetic);
     for (unsigned v = 0; v < 16; v++) s.vec[v].lo = {{random(), random()}};

@@ -1,6 +1,7 @@
 #include "jit/passes/loop_streams.h"
 
 #include <algorithm>
+#include <array>
 #include <cstdlib>
 
 #include "jit/passes/flags_liveness.h"
@@ -13,6 +14,12 @@ namespace {
 /// All that the rounds touch of a stream: not much of a page, or they'd seldom lie in one.
 constexpr i64 kMostBytes = 1024;
 constexpr unsigned kFewestRounds = 8, kMostRounds = 64;
+
+constexpr std::array<u8, kGprSlots> none_of_them() {
+  std::array<u8, kGprSlots> none{};
+  none.fill(kGprZero);
+  return none;
+}
 
 class Planner {
  public:
@@ -60,7 +67,9 @@ class Planner {
         case EndWhen: conditional = false; break;
         case WriteGpr: {
           const std::optional<i64> by = conditional ? std::nullopt : constant_step(block_, op);
+          const u8 by_register = conditional || by ? kGprZero : register_step(block_, op);
           if (by) moved_[op.reg] += *by;
+          else if (by_register != kGprZero && moved_by_[op.reg] == kGprZero) moved_by_[op.reg] = by_register;
           else lost_ |= 1u << op.reg;
           break;
         }
@@ -73,6 +82,7 @@ class Planner {
   bool access(ir::Op& op, unsigned alignment) {
     const ir::Mem& m = block_.mems[op.mem];
     if (m.moved != ir::kNoValue || m.asize != 8 || m.disp != static_cast<i32>(m.disp) || !(block_.mode.zero_bases >> m.seg & 1)) return false;
+    if (moved_by_[m.base] != kGprZero || moved_by_[m.index] != kGprZero) return false;  // not where it was at the round's start
     const i64 at = moved_[m.base] + (moved_[m.index] << m.scale) + m.disp;
     const bool write = op.opcode != ir::Opcode::Load;
     auto s = std::find_if(plan_.streams.begin(), plan_.streams.end(), [&](const LoopStream& x) {
@@ -106,9 +116,10 @@ class Planner {
     i64 most = 1;
     for (LoopStream& s : plan_.streams) {
       if ((lost_ >> s.base | lost_ >> s.index) & 1) return false;
+      if (!take_register_step(s)) return false;
       s.step = moved_[s.base] + (moved_[s.index] << s.scale);
-      s.base_moves = moved_[s.base] != 0;
-      s.index_moves = moved_[s.index] != 0;
+      s.base_moves = moved_[s.base] != 0 || moved_by_[s.base] != kGprZero;
+      s.index_moves = moved_[s.index] != 0 || moved_by_[s.index] != kGprZero;
       if (s.step % s.alignment != 0 || std::abs(s.step) > kMostBytes) return false;
       if (std::abs(s.low) > i64{1} << 30) return false;
       most = std::max(most, std::abs(s.step));
@@ -117,8 +128,23 @@ class Planner {
     return plan_.rounds >= kFewestRounds;
   }
 
+  /// A stream that moves by a register moves by nothing else, and that register stays as it is.
+  bool take_register_step(LoopStream& s) {
+    const u8 base = moved_by_[s.base], index = moved_by_[s.index];
+    if (base == kGprZero && index == kGprZero) return true;
+    const u8 by = base != kGprZero ? base : index;
+    const bool both = base != kGprZero && index != kGprZero;
+    if (both || s.alignment > 1 || moved_[s.base] != 0 || moved_[s.index] != 0) return false;
+    if (lost_ >> by & 1 || moved_[by] != 0 || moved_by_[by] != kGprZero) return false;
+    s.step_register = by;
+    s.step_scale = index != kGprZero ? s.scale : 0;
+    plan_.steps_by_registers = true;
+    return true;
+  }
+
   ir::Block& block_;
   i64 moved_[kGprSlots] = {};  ///< what has been added to a register in this round
+  std::array<u8, kGprSlots> moved_by_ = none_of_them();  ///< the register that is added to one at each round's end
   u32 lost_ = 0;               ///< bit per register: written otherwise
   LoopPlan plan_;
 };

@@ -1,6 +1,6 @@
-// Loops of one block whose accesses all move by constants: a round of such a loop can't leave emitted code, once all the
-// bytes that some rounds will touch are known to be in the TLB. So the probes, the tests of alignment and the budget are
-// asked once for a number of rounds, in front of them.
+// Loops of one block whose accesses all move by constants, or by a register that stays as it is (a sieve): a round of such a
+// loop can't leave emitted code, once all the bytes that some rounds will touch are known to be in the TLB. So the probes,
+// the tests of alignment and the budget are asked once for a number of rounds, in front of them.
 #pragma once
 
 #include <optional>
@@ -18,12 +18,15 @@ struct LoopStream {
   u32 span = 0;  ///< bytes from the lowest to the highest of one round
   i64 low = 0;   ///< of the lowest byte, from base + (index << scale) at a round's start
   i64 step = 0;  ///< bytes from a round's accesses to the next one's
+  /// Or the register, kGprZero if none, that holds the step, which is `step_register << step_scale`. Upwards only.
+  u8 step_register = kGprZero, step_scale = 0;
   unsigned alignment = 1;  ///< of the byte at `aligned_at`, which is counted as `low` is
   i64 aligned_at = 0;
 };
 
 struct LoopPlan {
-  unsigned rounds = 0;  ///< that are asked for together
+  unsigned rounds = 0;  ///< that are asked for together; the most of them if a step is in a register
+  bool steps_by_registers = false;
   std::vector<LoopStream> streams;
 };
 

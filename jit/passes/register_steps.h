@@ -29,4 +29,19 @@ inline std::optional<i64> constant_step(const ir::Block& block, const ir::Op& w)
   return std::nullopt;
 }
 
+/// The register, without a constant, that the WriteGpr `w` adds to its own; kGprZero: it does something else.
+inline u8 register_step(const ir::Block& block, const ir::Op& w) {
+  if (w.high || w.size != 8) return kGprZero;
+  const ir::Op& value = block.ops[w.args[0]];
+  u8 by = kGprZero;
+  if (value.opcode == ir::Opcode::Address) {
+    const ir::Mem& m = block.mems[value.mem];
+    if (m.base == w.reg && m.scale == 0 && m.disp == 0 && m.asize == 8 && m.moved == ir::kNoValue) by = m.index;
+  } else if (value.opcode == ir::Opcode::Compute && value.info->kind == ir::OpKind::add) {
+    const ir::Op &a = block.ops[value.args[0]], &b = block.ops[value.args[1]];
+    if (a.opcode == ir::Opcode::ReadGpr && a.reg == w.reg && b.opcode == ir::Opcode::ReadGpr && !b.high) by = b.reg;
+  }
+  return by == w.reg ? kGprZero : by;
+}
+
 }  // namespace callgate::jit

@@ -162,6 +162,7 @@ class Emitter final : private asmjit::ErrorHandler {
   // --- loop.cpp: rounds that can't leave
   bool emit_rounds();
   void probe_stream(const LoopStream& stream, unsigned number, asmjit::Label otherwise);
+  void limit_rounds(const LoopStream& stream, u32 bytes, asmjit::Label otherwise);
   void stream_address(const ir::Op& op);
   void end_round(asmjit::x86::CondCode again);
 

@@ -7,13 +7,19 @@
 namespace callgate::jit::x64 {
 
 namespace {
-/// How many rounds are left, in the frame of emitted code behind the groups' words (thunks.cpp).
-Mem rounds_left() { return x86::ptr(x86::rsp, static_cast<i32>(8 * ir::kMostGroups), 4); }
+/// How many rounds are left. A round probes nothing, so that the TLB's register is free; a counter in memory would make every
+/// round wait for the one before on hosts that don't rename it.
+const Gp kRoundsLeft = kTlb.r32();
+/// The fewest rounds that any stream has room for, while they are asked (in the frame of emitted code, thunks.cpp).
+Mem fewest_rounds() { return x86::ptr(x86::rsp, static_cast<i32>(8 * ir::kMostGroups), 4); }
+/// Steps in registers that are worth it.
+constexpr u32 kLongestStep = 1024;
 }  // namespace
 
 // Leaves the address in rax and, for a stream that hits, its word: what its operands' moving register is added to.
 void Emitter::probe_stream(const LoopStream& s, unsigned number, asmjit::Label otherwise) {
-  const i64 travel = s.step * (static_cast<i64>(loop_->plan.rounds) - 1);
+  const bool by_register = s.step_register != kGprZero;
+  const i64 travel = by_register ? 0 : s.step * (static_cast<i64>(loop_->plan.rounds) - 1);
   const i64 first = s.low + std::min<i64>(travel, 0);
   const u32 bytes = s.span + static_cast<u32>(std::abs(travel));
   ir::Mem mem;
@@ -46,6 +52,28 @@ void Emitter::probe_stream(const LoopStream& s, unsigned number, asmjit::Label o
   if (s.base != kGprZero && !s.base_moves) a_.add(kAddress, in_register(s.base));
   if (s.index != kGprZero && !s.index_moves) a_.lea(kAddress, x86::ptr(kAddress, in_register(s.index), s.scale));
   a_.mov(group_addend(number), kAddress);
+  if (by_register) limit_rounds(s, bytes, otherwise);
+}
+
+// rdx: the offset of the first byte of `bytes` in its page.
+void Emitter::limit_rounds(const LoopStream& s, u32 bytes, asmjit::Label otherwise) {
+  a_.neg(x86::edx);
+  a_.add(x86::edx, static_cast<u32>(kPageSize) - bytes);
+  if (is_pinned(s.step_register)) a_.mov(x86::rcx, gp(kHostOf[s.step_register], 8));
+  else a_.mov(x86::rcx, home(s.step_register));
+  a_.lea(x86::rax, x86::ptr(x86::rcx, -1));
+  a_.cmp(x86::rax, kLongestStep - 1);
+  a_.ja(otherwise);
+  if (s.step_scale != 0) a_.shl(x86::ecx, s.step_scale);
+  a_.mov(x86::eax, x86::edx);
+  a_.xor_(x86::edx, x86::edx);
+  a_.div(x86::ecx);
+  a_.inc(x86::eax);
+  asmjit::Label enough = a_.newLabel();
+  a_.cmp(x86::eax, fewest_rounds());
+  a_.jae(enough);
+  a_.mov(fewest_rounds(), x86::eax);
+  a_.bind(enough);
 }
 
 void Emitter::stream_address(const ir::Op& op) {
@@ -87,13 +115,15 @@ void Emitter::end_round(x86::CondCode again) {
   rounds_failed_ = recipe_.kind == FlagRecipe::None || !(recipe_ == entry.flags);
   asmjit::Label over = a_.newLabel();
   a_.j(x86::negateCond(again), over);
-  a_.sub(rounds_left(), 1);
+  a_.sub(kRoundsLeft, 1);
   a_.jnz(round_);
+  a_.mov(kTlb, slot(kTlbView));
   a_.jmp(rounds_over_);
   // The loop ends: the rounds that were paid for and didn't happen are given back.
   a_.bind(over);
   const u32 insns = static_cast<u32>(block_->insns.size());
-  a_.imul(x86::ecx, rounds_left(), insns);
+  a_.imul(x86::ecx, kRoundsLeft, insns);
+  a_.mov(kTlb, slot(kTlbView));
   a_.sub(x86::ecx, insns);
   a_.add(slot(kBudget), x86::rcx);
   flags_in_host_ = flags_dirty_ = false;
@@ -109,16 +139,24 @@ bool Emitter::emit_rounds() {
     if (vector_form(*block_, insn).kind != VectorForm::None && !entry.vectors) return false;
     if (x87_form(block_->mode, insn.insn).kind != X87Form::None) return false;  // it tells where the last one was
   }
-  const u32 charge = loop_->plan.rounds * static_cast<u32>(block_->insns.size());
-  asmjit::Label otherwise = a_.newLabel();
+  const LoopPlan& plan = loop_->plan;
+  const u32 insns = static_cast<u32>(block_->insns.size());
+  asmjit::Label otherwise = a_.newLabel(), unpaid = a_.newLabel();
   round_ = a_.newLabel();
   rounds_over_ = a_.newLabel();
   a_.bind(rounds_over_);
-  a_.sub(slot(kBudget), charge);
-  a_.js(otherwise);
-  for (std::size_t n = 0; n < loop_->plan.streams.size(); n++)
-    probe_stream(loop_->plan.streams[n], static_cast<unsigned>(n + 1), otherwise);
-  a_.mov(rounds_left(), loop_->plan.rounds);
+  if (plan.steps_by_registers) a_.mov(fewest_rounds(), plan.rounds);
+  for (std::size_t n = 0; n < plan.streams.size(); n++) probe_stream(plan.streams[n], static_cast<unsigned>(n + 1), otherwise);
+  if (plan.steps_by_registers) {
+    a_.mov(x86::ecx, fewest_rounds());
+    a_.imul(x86::edx, x86::ecx, insns);
+  } else {
+    a_.mov(x86::ecx, plan.rounds);
+    a_.mov(x86::edx, plan.rounds * insns);
+  }
+  a_.sub(slot(kBudget), x86::rdx);
+  a_.js(unpaid);
+  a_.mov(kRoundsLeft, x86::ecx);
   a_.bind(round_);
   in_rounds_ = true;
   ends_plain_ = false;
@@ -126,8 +164,9 @@ bool Emitter::emit_rounds() {
   for (insn_index_ = 0; insn_index_ < block_->insns.size(); insn_index_++) emit_insn(block_->insns[insn_index_]);
   in_rounds_ = false;
   VERIFY_BLOCK(cold_.empty() && bails_.empty(), "a round that may leave");
+  a_.bind(unpaid);
+  a_.add(slot(kBudget), x86::rdx);
   a_.bind(otherwise);
-  a_.add(slot(kBudget), charge);
   return !rounds_failed_;
 }
 
