@@ -106,7 +106,7 @@ Board::Board(const MachineConfig& config, std::unique_ptr<Ram> ram, Log& machine
       keyboard(clock, isa[1]->input(), isa[12]->input(), a20, *this),
       port92(a20, *this),
       post(log),
-      debug_console(debug_sink),
+      debug_port(debug_sink),
       debug_exit(*this),
       acpi_pm(clock, isa[kSciIrq]->input(), *this, log),
       reset_control(*this),
@@ -137,6 +137,7 @@ void Board::order_timers() {
   hpet.set_timer_order(order);
   order += Hpet::kTimers;
   for (auto& p : processors) p->apic.set_timer_order(order++);
+  if (paravirt) paravirt->order_timers(order);
 }
 
 void Board::map_devices() {
@@ -154,7 +155,7 @@ void Board::map_devices() {
   ports.map(0x64, 1, keyboard.command_port());
   ports.map(0x92, 1, port92);
   ports.map(0x80, 1, post);
-  ports.map(0xE9, 1, debug_console);
+  ports.map(0xE9, 1, debug_port);
   ports.map(0xF4, 4, debug_exit);
   ports.map(kPmBase, kAcpiPmBlockSize, acpi_pm);
   ports.map(0x510, 12, fw_cfg);

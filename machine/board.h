@@ -141,7 +141,7 @@ class Board final : public PowerControl, public paravirt::Host {
   I8042 keyboard;
   Port92 port92;
   PostPort post;
-  DebugConsole debug_console;
+  DebugConsole debug_port;
   DebugExit debug_exit;
   AcpiPm acpi_pm;
   ResetControl reset_control;
@@ -161,6 +161,8 @@ class Board final : public PowerControl, public paravirt::Host {
   void request(PowerEvent event, u32 code) override;
   /// A debugger's: called before a processor enters the handler of a maskable interrupt.
   std::function<void(Cpu&)> on_interrupt;
+  /// A debugger's: the guest asked for it.
+  std::function<void(Cpu&)> on_guest_break;
   /// Set by what must end the running slice after the current instruction.
   bool end_slice = false;
 
@@ -180,6 +182,11 @@ class Board final : public PowerControl, public paravirt::Host {
   Clock& guest_clock() override { return clock; }
   i64 epoch() const override { return config_.rtc_start; }
   PowerControl& power_control() override { return *this; }
+  ByteSink& console() override { return serial_sink; }
+  ByteSink& debug_console() override { return debug_sink; }
+  void debug_break(Cpu& c) override {
+    if (on_guest_break) on_guest_break(c);
+  }
 
   void order_timers();
   void map_devices();

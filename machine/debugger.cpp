@@ -32,11 +32,13 @@ bool in_space(const std::optional<u64>& cr3, const Cpu& c) { return !cr3 || ((*c
 
 Debugger::Debugger(Board& board) : board_(board), break_port_(std::make_unique<BreakPort>(*this)) {
   board_.ports.map(BreakPort::kPort, 2, *break_port_);
+  board_.on_guest_break = [this](Cpu&) { guest_break(); };
 }
 
 Debugger::~Debugger() {
   clear();
   enable(false);
+  board_.on_guest_break = nullptr;
   board_.ports.unmap(BreakPort::kPort, 2, *break_port_);
 }
 

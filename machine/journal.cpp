@@ -7,24 +7,29 @@
 
 namespace callgate {
 
-const InputRecord* HostInput::take(std::size_t room, u64 count, u64 time) {
+const InputRecord* HostInput::take(const Room& room, u64 count, u64 time) {
   if (taken_ < records_.size()) {
     const InputRecord& next = records_[taken_];
     if (next.count == count && next.time == time) return &records_[taken_++];
     missed_ |= next.count < count || (next.count == count && next.time < time);
     return nullptr;
   }
-  const auto n = static_cast<std::ptrdiff_t>(std::min(room, waiting_.size()));
-  if (held_ || n == 0) return nullptr;
-  if (teeth::active == teeth::Tooth::UnloggedByte && records_.size() == 4) [[unlikely]] {
-    static InputRecord unlogged;
-    unlogged = {InputChannel::Serial, count, time, {waiting_.front()}};
-    waiting_.pop_front();
-    return &unlogged;
+  if (held_) return nullptr;
+  for (std::size_t channel = 0; channel < kInputChannels; channel++) {
+    auto& waiting = waiting_[channel];
+    const auto n = static_cast<std::ptrdiff_t>(std::min(room[channel], waiting.size()));
+    if (n == 0) continue;
+    if (teeth::active == teeth::Tooth::UnloggedByte && records_.size() == 4) [[unlikely]] {
+      static InputRecord unlogged;
+      unlogged = {InputChannel::Serial, count, time, {waiting.front()}};
+      waiting.pop_front();
+      return &unlogged;
+    }
+    records_.push_back({static_cast<InputChannel>(channel), count, time, {waiting.begin(), waiting.begin() + n}});
+    waiting.erase(waiting.begin(), waiting.begin() + n);
+    return &records_[taken_++];
   }
-  records_.push_back({InputChannel::Serial, count, time, {waiting_.begin(), waiting_.begin() + n}});
-  waiting_.erase(waiting_.begin(), waiting_.begin() + n);
-  return &records_[taken_++];
+  return nullptr;
 }
 
 void HostInput::replay(std::vector<InputRecord> records) {

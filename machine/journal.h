@@ -3,6 +3,8 @@
 // each record is delivered at its own moment again, and nothing else is let in before the journal is over.
 #pragma once
 
+#include <algorithm>
+#include <array>
 #include <deque>
 #include <span>
 #include <vector>
@@ -12,7 +14,11 @@
 namespace callgate {
 
 /// Where an input goes.
-enum class InputChannel : u8 { Serial };
+enum class InputChannel : u8 {
+  Serial,  ///< the console: COM1, or what the guest has put in its place
+  Test,    ///< what a guest that is a test asks for (paravirt/ABI.md, GET_INPUT)
+};
+constexpr std::size_t kInputChannels = 2;
 
 /// One input as the machine took it.
 struct InputRecord {
@@ -27,12 +33,19 @@ struct InputRecord {
 class HostInput {
  public:
   /// Bytes that wait until the device has room and the journal is at its end.
-  void offer(std::span<const u8> bytes) { waiting_.insert(waiting_.end(), bytes.begin(), bytes.end()); }
+  void offer(InputChannel channel, std::span<const u8> bytes) {
+    auto& waiting = waiting_[static_cast<std::size_t>(channel)];
+    waiting.insert(waiting.end(), bytes.begin(), bytes.end());
+  }
   /// True when there may be something to deliver, now or at a later moment.
-  bool any() const { return taken_ < records_.size() || (!held_ && !waiting_.empty()); }
-  /// What is to be delivered at this moment of the run: the next record of the journal when its moment has come, or at
-  /// most `room` waiting bytes, which are written down. nullptr: nothing. Good until the next call.
-  const InputRecord* take(std::size_t room, u64 count, u64 time);
+  bool any() const {
+    return taken_ < records_.size() || (!held_ && std::any_of(waiting_.begin(), waiting_.end(), [](auto& w) { return !w.empty(); }));
+  }
+  /// Room for bytes, by channel.
+  using Room = std::array<std::size_t, kInputChannels>;
+  /// What is to be delivered at this moment of the run: the next record of the journal when its moment has come, or
+  /// waiting bytes for which there is room, which are written down. nullptr: nothing. Good until the next call.
+  const InputRecord* take(const Room& room, u64 count, u64 time);
   /// The count of the next record to be replayed, or ~0.
   u64 next_count() const { return taken_ < records_.size() ? records_[taken_].count : ~u64{0}; }
 
@@ -52,7 +65,7 @@ class HostInput {
   void hold(bool held) { held_ = held; }
 
  private:
-  std::deque<u8> waiting_;
+  std::array<std::deque<u8>, kInputChannels> waiting_;  ///< by channel
   std::vector<InputRecord> records_;
   std::size_t taken_ = 0;
   bool held_ = false;

@@ -173,8 +173,22 @@ Result<> Machine::Impl::restore_devices(std::span<const u8> saved) {
 void Machine::Impl::deliver_input() {
   if (!input.any()) return;
   const u64 count_is = count(), now = board.clock.now();
-  while (const InputRecord* record = input.take(board.com1.receive_room(), count_is, now))
-    for (const u8 byte : record->bytes) board.com1.receive(byte);
+  for (;;) {
+    paravirt::Interface* const console = board.paravirt ? board.paravirt->console() : nullptr;
+    paravirt::Interface* const test = board.paravirt ? board.paravirt->test() : nullptr;
+    const HostInput::Room room = {console != nullptr ? console->console_room() : board.com1.receive_room(),
+                                  test != nullptr ? test->test_room() : 0};
+    const InputRecord* record = input.take(room, count_is, now);
+    if (record == nullptr) return;
+    // A journal that is not this run's may have more than there is room for: what did not happen is not made up.
+    if (record->channel == InputChannel::Test) {
+      if (test != nullptr && record->bytes.size() <= room[1]) test->test_input(record->bytes);
+    } else if (console != nullptr) {
+      if (record->bytes.size() <= room[0]) console->console_input(record->bytes);
+    } else {
+      for (const u8 byte : record->bytes) board.com1.receive(byte);
+    }
+  }
 }
 
 // Lets the processor whose turn it is run to the round's end, or for `most` instructions. With one processor, a timer
@@ -376,7 +390,8 @@ const std::string& Machine::boot_description() const { return impl_->description
 Stop Machine::run(const RunLimits& limits) { return impl_->run(limits); }
 Stop Machine::step() { return impl_->run({.until_count = impl_->count() + 1}); }
 void Machine::request_stop() { impl_->stop_requested = true; }
-void Machine::serial_input(std::span<const u8> bytes) { impl_->input.offer(bytes); }
+void Machine::serial_input(std::span<const u8> bytes) { impl_->input.offer(InputChannel::Serial, bytes); }
+void Machine::test_input(std::span<const u8> bytes) { impl_->input.offer(InputChannel::Test, bytes); }
 HostInput& Machine::journal() { return impl_->input; }
 void Machine::on_serial(ByteHandler handler) { impl_->board.serial_sink.handler = std::move(handler); }
 void Machine::on_debug_console(ByteHandler handler) { impl_->board.debug_sink.handler = std::move(handler); }

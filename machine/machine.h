@@ -148,6 +148,8 @@ class Machine {
   // --- inputs: the only way in for what is not computed ------------------------------------------------------
   /// Bytes for the serial line COM1, offered now and delivered as the guest's UART has room. Stamped with the count.
   void serial_input(std::span<const u8> bytes);
+  /// Bytes for a guest that asks for a test's input (paravirt/ABI.md, GET_INPUT), by the same way.
+  void test_input(std::span<const u8> bytes);
   /// Every input taken so far, and a way to have them taken again at the same moments.
   HostInput& journal();
 

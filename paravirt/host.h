@@ -18,6 +18,11 @@ class Host {
   /// The CMOS clock at power-on, in seconds since 1970 UTC: what wall clocks count from.
   virtual i64 epoch() const = 0;
   virtual PowerControl& power_control() = 0;
+  /// Where COM1's output goes, and port 0xE9's.
+  virtual ByteSink& console() = 0;
+  virtual ByteSink& debug_console() = 0;
+  /// The debugger, if there is one, stops the machine behind the current instruction of `c`.
+  virtual void debug_break(Cpu& c) = 0;
 };
 
 }  // namespace callgate::paravirt

@@ -6,6 +6,7 @@
 // processor's own in an array by Cpu::index.
 #pragma once
 
+#include <span>
 #include <string_view>
 
 #include "base/state_io.h"
@@ -34,6 +35,17 @@ class Interface {
   virtual void reset() {}
   /// Lists every field once: save, restore and hash.
   virtual void sync(StateIo&) {}
+
+  /// Gives alarms their place among those of the same moment: from `next` on.
+  virtual void order_timers(u32& /*next*/) {}
+
+  // --- what comes from outside, by the machine's journal -------------------------------------------------------
+  /// True while what is typed at the console goes here instead of to COM1.
+  virtual bool console_attached() const { return false; }
+  virtual std::size_t console_room() const { return 0; }
+  virtual void console_input(std::span<const u8>) {}
+  virtual std::size_t test_room() const { return 0; }
+  virtual void test_input(std::span<const u8>) {}
 
   // --- time, as the machine passes it -------------------------------------------------------------------------
   /// `c` is about to run, or stops running for now. Only told when there are several processors.

@@ -128,6 +128,22 @@ void Paravirt::reset() {
   for (auto& i : interfaces_) i->reset();
 }
 
+void Paravirt::order_timers(u32& next) {
+  for (auto& i : interfaces_) i->order_timers(next);
+}
+
+Interface* Paravirt::console() const {
+  for (auto& i : interfaces_)
+    if (i->console_attached()) return i.get();
+  return nullptr;
+}
+
+Interface* Paravirt::test() const {
+  for (auto& i : interfaces_)
+    if (i->test_room() != 0) return i.get();
+  return nullptr;
+}
+
 void Paravirt::sync(StateIo& io) {
   for (auto& i : interfaces_) {
     io.section(i->signature());

@@ -28,6 +28,11 @@ class Paravirt final : public Hypervisor {
   bool takes_wakeup(Cpu& c) override;
 
   void reset();
+  void order_timers(u32& next);
+  /// The interface that console input goes to; nullptr: COM1 has it.
+  Interface* console() const;
+  /// The one that takes a test's input; nullptr: none.
+  Interface* test() const;
   void sync(StateIo& io);
   void slice_begins(Cpu& c);
   void slice_ends(Cpu& c);

@@ -3,6 +3,7 @@
 
 #include <functional>
 #include <memory>
+#include <string>
 #include <vector>
 
 #include "cpu/system/test_machine.h"
@@ -45,6 +46,9 @@ class TestHost : public test::TestMachine, public Host, public CpuSignals, publi
   TestClock& guest_clock() override { return clock_; }
   i64 epoch() const override { return 1'700'000'000; }
   PowerControl& power_control() override { return *this; }
+  ByteSink& console() override { return console_; }
+  ByteSink& debug_console() override { return debug_; }
+  void debug_break(Cpu&) override { breaks++; }
 
   void nmi() override {}
   void init() override {}
@@ -52,6 +56,12 @@ class TestHost : public test::TestMachine, public Host, public CpuSignals, publi
   void interrupt_line(bool asserted) override { platform.interrupt = asserted; }
   void request(PowerEvent event, u32 code) override { asked.push_back({event, code}); }
 
+  struct Text final : ByteSink {
+    std::string bytes;
+    void write(std::span<const u8> more) override { bytes.append(more.begin(), more.end()); }
+  };
+  Text console_, debug_;
+  unsigned breaks = 0;
   std::vector<std::pair<PowerEvent, u32>> asked;
   std::unique_ptr<Paravirt> hypervisor;
 
