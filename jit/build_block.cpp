@@ -109,6 +109,11 @@ static bool x87_usable(const Cpu& c) {
   return !(c.s.cr0 & (kCr0Em | kCr0Ts)) && x87_is_plain(c.s.x87.control);
 }
 
+static bool avx_usable(const Cpu& c) {
+  constexpr u64 kBoth = kXcr0Sse | kXcr0Avx;
+  return sse_usable(c) && (c.s.cr4 & kCr4Osxsave) && (c.s.xcr0 & kBoth) == kBoth;
+}
+
 ir::Mode mode_of(const Cpu& c) {
   ir::Mode m;
   m.code_size = c.code_size();
@@ -121,6 +126,7 @@ ir::Mode mode_of(const Cpu& c) {
       if (c.flat(static_cast<SegReg>(i))) m.flat_segments |= static_cast<u8>(1u << i);
       if (c.s.seg[i].base == 0) m.zero_bases |= static_cast<u8>(1u << i);
     }
+    m.real = c.real_or_v86();
     m.flat_code = c.s.seg[CS].limit == 0xFFFFFFFF && c.s.seg[CS].base == 0;
   }
   m.sse = sse_usable(c);
@@ -134,16 +140,17 @@ bool can_translate(const Cpu& c) {
 
 static u32 key_of(const ir::Mode& m) {
   return static_cast<u32>(m.code_size) | u32{m.long64} << 2 | u32{m.stack_size} << 3 | u32{m.flat_segments} << 8 |
-         u32{m.zero_bases} << 16 | u32{m.sse} << 24 | u32{m.flat_code} << 25;
+         u32{m.zero_bases} << 16 | u32{m.sse} << 24 | u32{m.flat_code} << 25 |
+         u32{m.real} << 28;
 }
 
 u32 mode_key(const Cpu& c) {
-  const u32 x87 = x87_usable(c) ? kModeX87 : 0;
-  if (!c.bits64()) return key_of(mode_of(c)) | x87;
+  const u32 units = (x87_usable(c) ? kModeX87 : 0) | (avx_usable(c) ? kModeAvx : 0);
+  if (!c.bits64()) return key_of(mode_of(c)) | units;
   static constexpr ir::Mode kLong;
   ir::Mode m = kLong;
   m.sse = sse_usable(c);
-  return key_of(m) | x87;
+  return key_of(m) | units;
 }
 
 }  // namespace callgate::jit

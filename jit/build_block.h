@@ -5,6 +5,7 @@
 
 #include "cpu/cpu.h"
 #include "cpu/ir/ir.h"
+#include "cpu/system/msr.h"
 
 namespace callgate::jit {
 
@@ -23,13 +24,17 @@ inline bool masks_all(u32 mxcsr) { return (mxcsr & 0x1F80) == 0x1F80; }
 /// All x87 exceptions are masked, and the precision is one that exists: only then does the host execute x87 instructions.
 inline bool x87_is_plain(u16 control) { return (control & 0x3F) == 0x3F && (control & 0x300) != 0x100; }
 /// What of a mode unit instructions (LDMXCSR, FLDCW) can change: equal numbers, equal modes.
-inline unsigned unit_modes(const CpuState& s) { return unsigned{masks_all(s.mxcsr)} | unsigned{x87_is_plain(s.x87.control)} << 1; }
+inline unsigned unit_modes(const CpuState& s) {
+  return unsigned{masks_all(s.mxcsr)} | unsigned{x87_is_plain(s.x87.control)} << 1 | unsigned{(s.xcr0 & kXcr0Avx) != 0} << 2;
+}
 /// The mode of translations of `c`'s code now.
 ir::Mode mode_of(const Cpu& c);
 /// True when code can be translated in this mode at all.
 bool can_translate(const Cpu& c);
 /// Part of a block's key, not of a processor's mode: every access probes for itself.
 constexpr u32 kModeUngrouped = 1u << 31;
+/// Of a mode's number: AVX instructions may be executed.
+constexpr u32 kModeAvx = 1u << 27;
 /// A number that tells modes apart: mode_of(c), and what only a backend looks at.
 u32 mode_key(const Cpu& c);
 /// Of a mode's number: x87 instructions may be executed, and x87_is_plain().

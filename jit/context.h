@@ -16,7 +16,8 @@ enum Slot : unsigned {
   kEnd,           ///< the count at which the budget is used up
   kTranslator,    ///< Translator*
   kCpu,           ///< Cpu*
-  kVectors,       ///< byte 0: the host's vector registers and MXCSR are the guest's; byte 1: its x87 is; bytes 4 to 7: the host's own MXCSR
+  kVectors,       ///< byte 0: the host's vector registers and MXCSR are the guest's (bit 0), upper halves included (bit 1);
+                  ///< byte 1: its x87 is; bytes 4 to 7: the host's own MXCSR
   kModeKey,       ///< mode_key()
   kTemp0, kTemp1, kTemp2, kTemp3,  ///< spilled values of one instruction
   kDetour,        ///< code to go on in instead of leaving, or 0

@@ -284,7 +284,7 @@ void translate(Emitter& e, const Insn& insn) {
   if constexpr (Attributes & (kCpl0 | kMmx | kX87 | kAvx)) {
     e.impossible();
   } else {
-    if ((Attributes & kNoReal) && !e.mode().long64) return e.impossible();
+    if ((Attributes & kNoReal) && e.mode().real) return e.impossible();
     if ((Attributes & kSse) && !e.mode().sse) return e.impossible();
     IrBuilder<Operands, W, Memory> b(e, insn);
     Semantic{}(b);

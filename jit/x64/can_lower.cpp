@@ -5,7 +5,7 @@ namespace callgate::jit::x64 {
 
 namespace {
 
-bool can_compute(const ir::Op& op, const Host& host) {
+bool can_compute(const ir::Block& block, const ir::Op& op, const Host& host) {
   using enum ir::OpKind;
   const unsigned size = op.info->arg_size[0];
   switch (op.info->kind) {
@@ -18,11 +18,21 @@ bool can_compute(const ir::Op& op, const Host& host) {
     case shl: case shr: case sar: return host.shift_flags;
     case shld: case shrd: return host.shift_flags && size != 2;
     case rol: case ror: return host.rotate_flags;
+    case rcl: case rcr: {
+      const ir::Op& count = block.ops[op.args[1]];
+      return host.carry_rotate_flags || (host.rotate_flags && count.opcode == ir::Opcode::Constant && count.imm == 1);
+    }
     case bt: case bts: case btr: case btc: return host.bit_test_flags;
     case bsf: case bsr: case popcnt: case tzcnt: return true;
     case lzcnt: return host.lzcnt;
     case shlx: case shrx: case sarx: case rorx: return true;
     case div: case idiv: return true;
+    default: break;
+  }
+  switch (extension_of(op.info)) {
+    case Extension::ReverseBytes: return true;
+    case Extension::Crc32: return host.has("sse4.2");
+    case Extension::Adcx: case Extension::Adox: return host.has("adx");
     default: return is_code_bytes(op.info);
   }
 }
@@ -35,7 +45,7 @@ bool can_lower(const ir::Block& block, const ir::BlockInsn& insn, const Host& ho
     const ir::Op& op = block.ops[n];
     using enum ir::Opcode;
     switch (op.opcode) {
-      case Compute: computes &= can_compute(op, host); break;
+      case Compute: computes &= can_compute(block, op, host); break;
       case ReadVec: case WriteVec: case CheckAligned: vectors = true; break;
       case Load: case Store: case Modify: vectors |= op.size > 8; break;
       default: break;

@@ -32,6 +32,7 @@ void Emitter::begin(const ir::Block& part) {
   const EntryState& entry = context_.states[context_.entry_state];
   recipe_ = entry.flags;
   vectors_ready_ = entry.vectors;
+  wide_vectors_ready_ = entry.wide_vectors;
   x87_ready_ = entry.x87;
   ends_plain_ = !can_link(part.next_rip());
   const ir::BlockInsn& last = part.insns.back();
@@ -153,6 +154,8 @@ void Emitter::emit_insn(const ir::BlockInsn& insn) {
   }
   if (insn.count != 0)
     if (const X87Form x87 = x87_form(block_->mode, insn.insn); x87.kind != X87Form::None) return emit_x87(x87);
+  if (insn.count != 0)
+    if (const VexForm vex = vex_form(block_->mode, insn.insn, context_.host, true); vex.kind != VexForm::None) return emit_vex(vex);
   if (insn.count == 0 || insn.insn.ends_block) settle_x87();
   const bool overwrites = writes_inputs_of(recipe_, insn);
   if (overwrites && after != 0 && insn.count != 0 && flags_in_host_ && !destroys_flags(insn)) {
@@ -248,7 +251,7 @@ void Emitter::emit_handler(const ir::BlockInsn& b) {
 void Emitter::after_handler() {
   flags_in_host_ = flags_dirty_ = false;
   recipe_ = {};
-  vectors_ready_ = x87_ready_ = false;
+  vectors_ready_ = wide_vectors_ready_ = x87_ready_ = false;
 }
 
 asmjit::Label Emitter::bail_label() {

@@ -24,6 +24,7 @@
 #include "jit/x64/system_form.h"
 #include "jit/x64/thunks.h"
 #include "jit/x64/vector_form.h"
+#include "jit/x64/vex_form.h"
 #include "jit/x64/x87_form.h"
 
 namespace callgate::jit::x64 {
@@ -97,6 +98,10 @@ struct Loop {
 
 /// The op is an immediate that is read from the code (jit/rewritten_code.h).
 bool is_code_bytes(const ir::OpInfo* info);
+
+/// Operations without a name in the IR that have a lowering.
+enum class Extension : u8 { None, ReverseBytes, Crc32, Adcx, Adox };
+Extension extension_of(const ir::OpInfo* info);
 
 class Emitter final : private asmjit::ErrorHandler {
  public:
@@ -272,6 +277,17 @@ class Emitter final : private asmjit::ErrorHandler {
   void emit_vector_move(const VectorForm& form);
   asmjit::Operand vector_operand(const VectorOperand& operand, const VectorForm& form);
 
+  // --- lower_extension.cpp
+  void lower_extension(const ir::Op& op, ir::ValueId id);
+
+  // --- lower_vex.cpp
+  void need_wide_vectors();
+  void emit_vex(const VexForm& form);
+  void emit_vex_vector(const VexForm& form);
+  void emit_vex_integer(const VexForm& form);
+  /// The access to memory of an instruction with one at most.
+  const ir::Op* access_of_insn() const;
+
   // --- lower_x87.cpp
   void need_x87();
   void emit_x87(const X87Form& form);
@@ -338,7 +354,8 @@ class Emitter final : private asmjit::ErrorHandler {
   FlagRecipe recipe_;  ///< makes the guest's flags; the image in memory is older
   bool vectors_ready_ = false;  ///< the host's vector registers hold the guest's here
   bool x87_ready_ = false;  ///< the host's x87 is the guest's here
-  bool uses_vectors_ = false, uses_x87_ = false;  ///< instructions of this block do
+  bool wide_vectors_ready_ = false;  ///< upper halves included
+  bool uses_vectors_ = false, uses_wide_vectors_ = false, uses_x87_ = false;  ///< instructions of this block do
   LastX87 last_x87_;
   bool ends_plain_ = false;  ///< the block's last jump can't take anything over: flags must be in memory there
   bool in_rounds_ = false;   ///< the loop's body is being emitted

@@ -24,7 +24,7 @@ std::size_t FlagRecipe::Hash::operator()(const FlagRecipe& f) const {
 }
 
 std::size_t EntryStates::Hash::operator()(const EntryState& s) const {
-  return FlagRecipe::Hash()(s.flags) ^ u64{s.vectors} << 5 ^ u64{s.x87} << 6;
+  return FlagRecipe::Hash()(s.flags) ^ u64{s.vectors} << 5 ^ u64{s.x87} << 6 ^ u64{s.wide_vectors} << 7;
 }
 
 }  // namespace callgate::jit::x64

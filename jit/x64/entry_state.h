@@ -32,6 +32,7 @@ struct FlagRecipe {
 struct EntryState {
   FlagRecipe flags;      ///< None: they are in Slot::kFlagsImage
   bool vectors = false;  ///< the host's vector registers and MXCSR are the guest's
+  bool wide_vectors = false;  ///< upper halves included
   bool x87 = false;      ///< the host's x87 unit is the guest's
   bool operator==(const EntryState&) const = default;
 };

@@ -1,9 +1,14 @@
 #include "jit/x64/host.h"
 
+#if defined(__x86_64__)
+#include <cpuid.h>
+#endif
+
 #include <initializer_list>
 
 #include "cpu/alu.h"
 #include "cpu/alu_bit.h"
+#include "cpu/alu_bmi.h"
 #include "cpu/alu_shift.h"
 
 namespace callgate::jit::x64 {
@@ -21,7 +26,7 @@ constexpr u64 kSamples[] = {0, 1, 2, 0x80000000, 0x7FFFFFFF, 0xFFFFFFFF, 0x12345
     asm volatile("pushq %[f]\n popfq\n" TEXT "\n pushfq\n popq %[f]"                                                 \
                  : [a] "+r"(a), [f] "=r"(after)                                                                      \
                  : [b] "c"(b), "[f]"(before)                                                                         \
-                 : "cc", "memory");                                                                                  \
+                 : "cc", "memory", "r11");                                                                           \
     return static_cast<u32>(after & kArithmetic);                                                                    \
   }
 
@@ -67,12 +72,44 @@ Host probe_host() {
       same(CG_HOST_FLAGS("rolb %%cl, %b[a]"), [](u64 a, u64 b, Flags& f) { alu::rol(static_cast<u8>(a), static_cast<u8>(b), f); }, 0, 40) &&
       same(CG_HOST_FLAGS("rcll $1, %k[a]"), [](u64 a, u64, Flags& f) { alu::rcl(static_cast<u32>(a), u8{1}, f); }, 0, 1) &&
       same(CG_HOST_FLAGS("rcrq $1, %[a]"), [](u64 a, u64, Flags& f) { alu::rcr(a, u8{1}, f); }, 0, 1);
+  h.carry_rotate_flags =
+      same(CG_HOST_FLAGS("rclq %%cl, %[a]"), [](u64 a, u64 b, Flags& f) { alu::rcl(a, static_cast<u8>(b), f); }, 0, 70) &&
+      same(CG_HOST_FLAGS("rcll %%cl, %k[a]"), [](u64 a, u64 b, Flags& f) { alu::rcl(static_cast<u32>(a), static_cast<u8>(b), f); }, 0, 70) &&
+      same(CG_HOST_FLAGS("rclw %%cl, %w[a]"), [](u64 a, u64 b, Flags& f) { alu::rcl(static_cast<u16>(a), static_cast<u8>(b), f); }, 0, 70) &&
+      same(CG_HOST_FLAGS("rclb %%cl, %b[a]"), [](u64 a, u64 b, Flags& f) { alu::rcl(static_cast<u8>(a), static_cast<u8>(b), f); }, 0, 70) &&
+      same(CG_HOST_FLAGS("rcrq %%cl, %[a]"), [](u64 a, u64 b, Flags& f) { alu::rcr(a, static_cast<u8>(b), f); }, 0, 70) &&
+      same(CG_HOST_FLAGS("rcrl %%cl, %k[a]"), [](u64 a, u64 b, Flags& f) { alu::rcr(static_cast<u32>(a), static_cast<u8>(b), f); }, 0, 70) &&
+      same(CG_HOST_FLAGS("rcrw %%cl, %w[a]"), [](u64 a, u64 b, Flags& f) { alu::rcr(static_cast<u16>(a), static_cast<u8>(b), f); }, 0, 70) &&
+      same(CG_HOST_FLAGS("rcrb %%cl, %b[a]"), [](u64 a, u64 b, Flags& f) { alu::rcr(static_cast<u8>(a), static_cast<u8>(b), f); }, 0, 70);
   h.bit_test_flags =
       same(CG_HOST_FLAGS("btq %[b], %[a]"), [](u64 a, u64 b, Flags& f) { alu::bt(a, b, f); }, 0, 70) &&
       same(CG_HOST_FLAGS("btsl %k[b], %k[a]"), [](u64 a, u64 b, Flags& f) { alu::bts(static_cast<u32>(a), static_cast<u32>(b), f); }, 0, 70);
   h.bit_scan_flags = same(CG_HOST_FLAGS("bsfq %[a], %[a]"), [](u64 a, u64, Flags& f) { alu::bsf(a, f); }, 0, 1) &&
                      same(CG_HOST_FLAGS("bsrl %k[a], %k[a]"), [](u64 a, u64, Flags& f) { alu::bsr(static_cast<u32>(a), f); }, 0, 1);
   h.x87 = probe_x87();
+  const auto feature = [&](unsigned n, bool there) { h.features |= unsigned{there} << n; };
+  feature(0, __builtin_cpu_supports("avx"));
+  feature(1, __builtin_cpu_supports("avx2"));
+  feature(2, __builtin_cpu_supports("fma"));
+  feature(3, __builtin_cpu_supports("f16c"));
+  feature(4, __builtin_cpu_supports("aes") && __builtin_cpu_supports("avx"));
+  feature(5, __builtin_cpu_supports("vaes"));
+  feature(6, __builtin_cpu_supports("pclmul") && __builtin_cpu_supports("avx"));
+  feature(7, __builtin_cpu_supports("vpclmulqdq"));
+  const bool bmi = __builtin_cpu_supports("bmi") && __builtin_cpu_supports("bmi2");
+  feature(8, bmi);
+  feature(9, bmi);
+  unsigned eax = 0, ebx = 0, ecx = 0, edx = 0;
+  feature(10, __get_cpuid_count(7, 0, &eax, &ebx, &ecx, &edx) != 0 && (ebx >> 19 & 1));
+  feature(11, __builtin_cpu_supports("sse4.2"));
+  h.bmi_flags =
+      bmi && same(CG_HOST_FLAGS("andnq %[a], %[b], %[a]"), [](u64 a, u64 b, Flags& f) { alu::andn(b, a, f); }, 0, 40) &&
+      same(CG_HOST_FLAGS("andnl %k[a], %k[b], %k[a]"), [](u64 a, u64 b, Flags& f) { alu::andn(static_cast<u32>(b), static_cast<u32>(a), f); }, 0, 40) &&
+      same(CG_HOST_FLAGS("rorxq $58, %[b], %%r11\n bextrq %%r11, %[a], %[a]"), [](u64 a, u64 b, Flags& f) { alu::bextr(a, b << 6, f); }, 0, 200) &&
+      same(CG_HOST_FLAGS("blsrq %[a], %[a]"), [](u64 a, u64, Flags& f) { alu::blsr(a, f); }, 0, 0) &&
+      same(CG_HOST_FLAGS("blsmskl %k[a], %k[a]"), [](u64 a, u64, Flags& f) { alu::blsmsk(static_cast<u32>(a), f); }, 0, 0) &&
+      same(CG_HOST_FLAGS("blsiq %[a], %[a]"), [](u64 a, u64, Flags& f) { alu::blsi(a, f); }, 0, 0) &&
+      same(CG_HOST_FLAGS("bzhiq %[b], %[a], %[a]"), [](u64 a, u64 b, Flags& f) { alu::bzhi(a, b, f); }, 0, 70);
   return h;
 }
 #else

@@ -19,7 +19,9 @@ x86::CondCode Emitter::test_bool(ir::ValueId v) {
 bool Emitter::can_link(u64 target) const { return context_.chaining && ((target ^ block_->rip) & ~kPageMask) == 0; }
 
 // Units count as ready only behind instructions that work with them: others have no use for a version of their own.
-EntryState Emitter::state_here() const { return {recipe_, vectors_ready_ && uses_vectors_, x87_ready_ && uses_x87_}; }
+EntryState Emitter::state_here() const {
+  return {recipe_, vectors_ready_ && uses_vectors_, wide_vectors_ready_ && uses_wide_vectors_, x87_ready_ && uses_x87_};
+}
 
 void Emitter::add_link(u64 target, x86::CondCode cc, bool conditional) {
   PendingLink link{a_.newLabel(), 0, target, state_here()};

@@ -4,6 +4,7 @@
 #include <doctest/doctest.h>
 #include <fmt/format.h>
 
+#include <array>
 #include <random>
 
 #include "cpu/decoder.h"
@@ -25,6 +26,7 @@ using Random = std::mt19937_64;
 struct Form {
   std::vector<u8> opcode;
   int first_reg = -1, last_reg = -1;
+  bool prefixed = false;  ///< 66, F3 or F2 belong to the opcode
 };
 
 std::vector<Form> forms() {
@@ -46,6 +48,8 @@ std::vector<Form> forms() {
     f.push_back({{0x0F, static_cast<u8>(0x90 | cc)}, 0, 0});
   }
   for (const u8 op : {0xC8, 0xC9, 0xCA, 0xCE}) f.push_back({{0x0F, op}, -2});
+  f.push_back({{0x0F, 0x38, 0xF6}, -1, 0, true});                     // ADCX, ADOX by their prefix
+  for (const u8 op : {0xF0, 0xF1}) f.push_back({{0x0F, 0x38, op}, -1, 0, true});  // CRC32
   return f;
 }
 
@@ -62,6 +66,7 @@ u64 random_operand(Random& random) {
 std::vector<u8> random_instruction(Random& random, const std::vector<Form>& all) {
   const Form& f = all[random() % all.size()];
   std::vector<u8> bytes;
+  if (f.prefixed) bytes.push_back(std::array<u8, 3>{0x66, 0xF3, 0xF2}[random() % 3]);
   if (random() % 4 == 0) bytes.push_back(0x66);
   if (random() % 2 == 0) bytes.push_back(static_cast<u8>(0x40 | random() % 16));
   for (const u8 byte : f.opcode) bytes.push_back(byte);

@@ -61,7 +61,8 @@ class ThunkEmitter {
 
 std::vector<NamedThunk> names_of(const Thunks& t) {
   std::vector<NamedThunk> names = {
-      {"enter", reinterpret_cast<const u8*>(t.enter)}, {"load_vectors", t.load_vectors}, {"load_x87", t.load_x87},
+      {"enter", reinterpret_cast<const u8*>(t.enter)}, {"load_vectors", t.load_vectors}, {"load_wide_vectors", t.load_wide_vectors},
+      {"load_x87", t.load_x87},
       {"exit_budget", t.exit_budget}, {"exit_link", t.exit_link}, {"exit_bail", t.exit_bail},
       {"slow_read", t.slow_read}, {"slow_write", t.slow_write}, {"slow_resolve", t.slow_resolve}, {"transfer", t.transfer}, {"step", t.step},
       {"execute", t.execute},
@@ -85,23 +86,55 @@ Thunks emit_thunks(CodeArena& arena, const Callbacks& callbacks) {
   e.load_pinned();
   a.jmp(x86::rax);
 
-  // The guest's vector registers and MXCSR to and from the host's.
+  // The guest's vector registers and MXCSR to and from the host's: their low halves, and all of them once somebody wants
+  // that (kWideVectors).
   const Mem vector_mxcsr = field(offsetof(CpuState, mxcsr), 4);
-  const auto vector = [](unsigned n) { return field(offsetof(CpuState, vec) + n * sizeof(VectorRegister), 16); };
-  t.load_vectors = e.here();
+  static_assert(sizeof(VectorRegister) == 32 && offsetof(VectorRegister, hi) == 16);
+  const auto vector = [](unsigned n, unsigned size = 16, unsigned byte = 0) {
+    return field(offsetof(CpuState, vec) + n * sizeof(VectorRegister) + byte, size);
+  };
   asmjit::Label vectors_in = a.newLabel(), vectors_out = a.newLabel(), store_vectors = a.newLabel();
+  asmjit::Label narrow_in = a.newLabel(), narrow_out = a.newLabel(), wide_out = a.newLabel();
+  t.load_vectors = e.here();
   a.ldmxcsr(vector_mxcsr);
-  a.mov(slot(kVectors, 1), 1);
-  a.bind(vectors_in);
+  a.mov(slot(kVectors, 1), kVectorsLoaded);
+  a.bind(narrow_in);
   for (unsigned n = 0; n < 16; n++) a.movups(x86::xmm(n), vector(n));
+  a.ret();
+  t.load_wide_vectors = e.here();
+  {
+    asmjit::Label upper = a.newLabel();
+    a.cmp(slot(kVectors, 1), 0);
+    a.jne(upper);
+    a.call(reinterpret_cast<u64>(t.load_vectors));
+    a.bind(upper);
+    a.mov(slot(kVectors, 1), kVectorsLoaded | kWideVectors);
+    for (unsigned n = 0; n < 16; n++) a.vinsertf128(x86::ymm(n), x86::ymm(n), vector(n, 16, 16), 1);
+    a.ret();
+  }
+  a.bind(vectors_in);
+  a.test(slot(kVectors, 1), kWideVectors);
+  a.jz(narrow_in);
+  for (unsigned n = 0; n < 16; n++) a.vmovups(x86::ymm(n), vector(n, 32));
+  a.ret();
+  a.bind(vectors_out);
+  a.test(slot(kVectors, 1), kWideVectors);
+  a.jnz(wide_out);
+  a.bind(narrow_out);
+  for (unsigned n = 0; n < 16; n++) a.movups(vector(n), x86::xmm(n));
+  a.ret();
+  // C++ that works with SSE would pay for upper halves that are in use.
+  a.bind(wide_out);
+  for (unsigned n = 0; n < 16; n++) a.vmovups(vector(n, 32), x86::ymm(n));
+  a.vzeroupper();
   a.ret();
   a.bind(store_vectors);
   a.stmxcsr(vector_mxcsr);
   a.ldmxcsr(slot(kVectors, 4, 4));
+  a.test(slot(kVectors, 1), kWideVectors);
   a.mov(slot(kVectors, 1), 0);
-  a.bind(vectors_out);
-  for (unsigned n = 0; n < 16; n++) a.movups(vector(n), x86::xmm(n));
-  a.ret();
+  a.jnz(wide_out);
+  a.jmp(narrow_out);
   const auto if_vectors = [&](const asmjit::Label& routine) {
     asmjit::Label none = a.newLabel();
     a.cmp(slot(kVectors, 1), 0);

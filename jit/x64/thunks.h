@@ -30,6 +30,9 @@ struct Callbacks {
 
 constexpr u64 kGoOn = 0, kLeave = 1;
 
+// Byte 0 of Slot::kVectors.
+constexpr unsigned kVectorsLoaded = 1, kWideVectors = 2;
+
 struct Thunks {
   /// Runs emitted code until it comes back.
   Exit (*enter)(EngineSlots* slots, const void* code) = nullptr;
@@ -40,6 +43,7 @@ struct Thunks {
   const u8* slow_write = nullptr;
   const u8* slow_resolve = nullptr;  ///< called; rax: target, ecx: site; rax: code
   const u8* load_vectors = nullptr;  ///< called; the guest's vector registers and MXCSR become the host's
+  const u8* load_wide_vectors = nullptr;  ///< called; likewise, with their upper halves
   const u8* load_x87 = nullptr;      ///< called; the guest's x87 becomes the host's. Changes rax, rcx, rdx
   const u8* execute = nullptr;      ///< called; ecx: site
   const u8* transfer = nullptr;     ///< rax: the guest's address to go on at, when everything else is done

@@ -8,6 +8,7 @@
 #include "base/verify.h"
 #include "cpu/test_engine.h"
 #include "jit/translator.h"
+#include "jit/x64/host.h"
 
 namespace callgate::test {
 namespace {
@@ -19,12 +20,14 @@ struct Tuning {
   std::string_view name;
   jit::TranslatorOptions options;
 };
+constexpr jit::x64::Host kPlainHost{};  ///< has no extension, and leaves flags otherwise than the guest's processor
 constexpr Tuning kTunings[] = {
     {"usual", {.verify = true}},
     {"single", {.most_insns = 1, .verify = true}},
     {"single_plain", {.chaining = false, .passes = false, .most_insns = 1, .verify = true}},
     {"split", {.most_insns = 3, .split_seed = 1, .verify = true}},
     {"flush", {.most_insns = 1, .flush_every = 3, .verify = true}},
+    {"plain_host", {.most_insns = 1, .verify = true, .host = &kPlainHost}},
     {"versions", {.promote_after = 1, .verify = true}},
 };
 jit::TranslatorOptions options;
