@@ -65,12 +65,19 @@ u8* Translator::Impl::access(Cpu& c, u64 linear, u64 number, AccessKind kind) {
   const Translation t = c.tlb.fill(c.data_context(), linear, kind);
   fault_found = t.fault && !site.shifted;
   if (c.tlb.watched(linear, t.physical, kind)) return nullptr;
-  // Accessed and dirty bits that the walk set may have changed code, or other translations.
-  const bool plain =
-      !t.fault && !code_changed && !checked_written && c.tlb.epoch() == epoch && c.tlb.write_epoch() == write_epoch;
-  u8* to = plain ? t.host : nullptr;
-  if (plain && to == nullptr && kind == Access::Write) to = store_beside_code(c, site, linear);
-  return to != nullptr ? to : leave_to_step(c);
+  // Accessed and dirty bits that the walk set, or the store itself, may change code, and other translations.
+  const auto plain = [&] {
+    return !t.fault && !code_changed && !checked_written &&
+           ((site.single && !site.beside_groups) || (c.tlb.epoch() == epoch && c.tlb.write_epoch() == write_epoch));
+  };
+  u8* to = plain() ? t.host : nullptr;
+  if (plain() && to == nullptr && kind == Access::Write) {
+    const u32 frame = memory.page(t.physical).frame;
+    if (frame != kNoFrame && site.single && !site.grouped)
+      to = memory.table_for_writing(frame, static_cast<u32>(t.physical & kPageMask), site.size);
+    if (to == nullptr) to = store_beside_code(c, site, linear);
+  }
+  return to != nullptr && plain() ? to : leave_to_step(c);
 }
 
 // The code of the block at `rip` in the current mode and view; only what is there: translating could empty the arena under

@@ -73,6 +73,8 @@ struct Site {
   u8 size = 0;   ///< of the access, or of its group's bytes
   bool grouped = false;   ///< it probes for a group
   bool promoted = false;  ///< it only reads, but its group writes: nothing may be set for it
+  bool single = false;    ///< its instruction has no other access: what it finds is used at once
+  bool beside_groups = false;  ///< what other probes of the block found may be used behind it
   bool shifted = false;   ///< its group begins before it: a fault is not at the address that was probed
   RowCounts* counts = nullptr;
   bool flags_in = false, flags_out = false;  ///< its handler looks at, or changes, the arithmetic flags

@@ -186,6 +186,14 @@ void PhysicalMap::write_frame(u32 frame, u32 offset, const void* data, u32 size)
   }
 }
 
+u8* PhysicalMap::table_for_writing(u32 frame, u32 offset, u32 size) {
+  const u8 flags = ram_->flags(frame);
+  if (!(flags & kFrameTable) || (flags & kFrameCode)) return nullptr;
+  ram_->mark_dirty(frame);
+  tracker_.forget_entries(frame, offset, size);
+  return ram_->frame(frame) + offset;
+}
+
 void PhysicalMap::set_entry_bits(u64 physical, u64 entry, unsigned entry_bytes) {
   const PhysicalPage p = page(physical);
   if (p.frame != kNoFrame) write_frame(p.frame, static_cast<u32>(physical & kPageMask), &entry, entry_bytes);

@@ -105,6 +105,9 @@ class PhysicalMap final : public DmaMemory {
 
   /// Writes inside one frame of RAM: every write that doesn't go through a direct pointer ends here.
   void write_frame(u32 frame, u32 offset, const void* data, u32 size);
+  /// Where to write `size` bytes of a frame directly, at once, although page-table entries are there; nullptr: it has to be
+  /// write_frame.
+  u8* table_for_writing(u32 frame, u32 offset, u32 size);
   /// The page walk sets accessed and dirty bits in an entry.
   void set_entry_bits(u64 physical, u64 entry, unsigned entry_bytes);
 

@@ -160,6 +160,20 @@ void TranslationTracker::write_table(u32 frame, u32 offset, const u8* data, u32 
   if (++table.writes >= kWritesUntilRelease) release(table);
 }
 
+void TranslationTracker::forget_entries(u32 frame, u32 offset, u32 size) {
+  VERIFY(table_of_[frame] != 0, "a frame flagged as a page table without a record");
+  Table& table = *tables_[table_of_[frame] - 1];
+  const u32 entry_bytes = table.entry_bytes;
+  for (u32 index = offset / entry_bytes; index <= (offset + size - 1) / entry_bytes; index++) {
+    if (!table.cached.test(index)) continue;
+    const u8* entry = ram_.frame(frame) + index * entry_bytes;
+    const u64 before = entry_bytes == 8 ? load_as<u64>(entry) : load_as<u32>(entry);
+    if (before & kPresent) drop_entry(table, index, before);
+    table.cached.reset(index);
+  }
+  if (++table.writes >= kWritesUntilRelease) release(table);
+}
+
 void TranslationTracker::drop_entry(Table& table, unsigned index, u64 before) {
   if (table.everywhere) {
     drop_all();

@@ -65,6 +65,10 @@ class TranslationTracker {
   /// Writes into a frame flagged kFrameTable and drops what depended on the entries that changed.
   void write_table(u32 frame, u32 offset, const u8* data, u32 size);
 
+  /// Somebody is about to write into a frame flagged kFrameTable by himself, before anything else happens: drops what
+  /// depended on the entries there, whatever is going to be written.
+  void forget_entries(u32 frame, u32 offset, u32 size);
+
   /// Forgets all translations in all caches.
   void drop_all();
   /// Forgets all direct writes in all caches (the frames' kFrameWriteCached flags are the caller's).

@@ -232,6 +232,7 @@ class Emitter final : private asmjit::ErrorHandler {
   /// The host address of a memory op's operand to rax.
   void probe(const ir::Op& op, unsigned alignment = 1);
   void probed_address(const ir::Op& op);
+  bool is_single_access() const;
   Mem group_addend(unsigned group) const;
   /// The bytes of the last memory op that was probed for.
   Mem operand(unsigned size) const {

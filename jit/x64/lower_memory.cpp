@@ -101,6 +101,8 @@ void Emitter::probe(const ir::Op& op, unsigned alignment) {
                 write ? context_.thunks.slow_write : context_.thunks.slow_read};
   context_.sites[stub.site].promoted = write != own_write;
   context_.sites[stub.site].grouped = group != nullptr;
+  context_.sites[stub.site].single = is_single_access();
+  context_.sites[stub.site].beside_groups = !block_->groups.empty();
   context_.sites[stub.site].shifted = group != nullptr && group->low != 0;
   stub.recipe = recipe_;
   stub.x87 = last_x87_;
@@ -118,6 +120,15 @@ void Emitter::probe(const ir::Op& op, unsigned alignment) {
     else a_.add(kAddress, x86::rdx);
   }
   cold_.push_back(stub);
+}
+
+bool Emitter::is_single_access() const {
+  unsigned accesses = 0;
+  for (u32 n = insn_->first; n < insn_->first + insn_->count; n++) {
+    const ir::Opcode o = block_->ops[n].opcode;
+    accesses += o == ir::Opcode::Load || o == ir::Opcode::Store || o == ir::Opcode::Modify || o == ir::Opcode::Resolve;
+  }
+  return accesses == 1;
 }
 
 // The operand of an access whose page another one has probed: no EFLAGS are touched.
