@@ -108,6 +108,9 @@ CLI::App* add_replay(CLI::App& app, CommandLine& out, std::string& engine, std::
       ->capture_default_str();
   replay->add_option("--kernel", out.replay.kernel, "Where the kernel is now")->check(some_file)->type_name("FILE");
   replay->add_option("--initrd", out.replay.initrd, "Where the initrd is now")->check(some_file)->type_name("FILE");
+  replay->add_option("--snapshot", out.replay.snapshot, "Where the snapshot is now that the recording began with")
+      ->check(some_file)
+      ->type_name("FILE");
   replay->add_option("--module", out.replay.modules, "Where the Multiboot modules are now, in order")->type_name("FILE");
   replay->add_option("--serial", run.serial, "COM1: stdio, none or file:PATH")->check(known_output)->type_name("WHERE")->capture_default_str();
   replay->add_option("--debugcon", run.debug_console, "Port 0xe9: stdio, none or file:PATH")
@@ -115,6 +118,9 @@ CLI::App* add_replay(CLI::App& app, CommandLine& out, std::string& engine, std::
       ->type_name("WHERE")
       ->capture_default_str();
   replay->add_option("--save-snapshot", run.save_snapshot, "Save the machine at the end or at --until")->check(some_file)->type_name("FILE");
+  replay->add_option("--save-base", run.save_base, "Leave out what is the same in this snapshot, which is needed to load it then")
+      ->check(some_file)
+      ->type_name("FILE");
   replay->add_flag("--go-live", out.replay.go_live, "Leave the recording at its end or at --until, and go on with the keyboard");
   replay->add_option("--record", run.record, "With --go-live: the recording of that; it names its parent")->check(some_file)->type_name("FILE");
   replay->add_flag("--bundle", run.bundle, "With --record: put kernel and initrd into it");
@@ -326,12 +332,17 @@ CommandLine parse_command_line(std::vector<std::string> arguments) {
       ->check(some_file)
       ->type_name("FILE")
       ->group("Time travel");
-  run_command->add_flag("--bundle", run.bundle, "With --record: put kernel and initrd into it, so that it needs no other file")
+  run_command->add_flag("--bundle", run.bundle, "With --record: put kernel, initrd and snapshot into it, so that it needs no other file")
       ->group("Time travel");
 
   add_debugger(*run_command, run, history);
   run_command
       ->add_option("--save-snapshot", run.save_snapshot, "Save the machine when the run ends (--until, Ctrl-A x or by itself)")
+      ->check(some_file)
+      ->type_name("FILE")
+      ->group("Time travel");
+  run_command
+      ->add_option("--save-base", run.save_base, "Leave out what is the same in this snapshot, which is needed to load it then")
       ->check(some_file)
       ->type_name("FILE")
       ->group("Time travel");
@@ -356,10 +367,10 @@ CommandLine parse_command_line(std::vector<std::string> arguments) {
       for (const char* name : {"--kernel", "--initrd", "--append", "--mem", "--smp", "--cpu", "--paravirt", "--rtc", "--no-reboot", "--linux-entry"})
         if (run_command->count(name) != 0)
           throw CLI::ValidationError("--load-snapshot", std::string("the machine is the snapshot's: leave out ") + name);
-      if (!run.record.empty())
-        throw CLI::ValidationError("--record", "a recording begins with a kernel: record the run from its beginning instead of --load-snapshot");
       if (engine == "lockstep") throw CLI::ValidationError("--load-snapshot", "--engine lockstep begins with a kernel");
     }
+    if (!run.save_base.empty() && run.save_snapshot.empty())
+      throw CLI::ValidationError("--save-base", "it is for snapshots: add --save-snapshot FILE");
     if (run.bundle && run.record.empty()) throw CLI::ValidationError("--bundle", "it is for recordings: add --record FILE");
     if (replay_command->parsed() && !run.record.empty() && !out.replay.go_live)
       throw CLI::ValidationError("--record", "a replay that stays one is that recording: add --go-live to make another");

@@ -31,6 +31,7 @@ struct RunOptions {
   std::string record;        ///< the recording to write; empty: none
   std::string load_snapshot;  ///< go on from it instead of booting a kernel
   std::string save_snapshot;  ///< where the machine is saved when the run ends
+  std::string save_base;      ///< a snapshot whose pages are left out of it
   bool bundle = false;       ///< with the files that the guest is started from
   std::string gdb;             ///< where a debugger may connect; empty: nowhere
   bool wait_for_gdb = false;   ///< -S
@@ -45,7 +46,7 @@ struct RunOptions {
 /// `callgate replay`: where the recording is, and RunOptions for what the run's options mean here, too.
 struct ReplayOptions {
   std::string file;
-  std::string kernel, initrd;        ///< where files are now that were not bundled
+  std::string kernel, initrd, snapshot;  ///< where files are now that were not bundled
   std::vector<std::string> modules;  ///< the same for Multiboot modules, in order
   bool go_live = false;              ///< go on from there with live inputs
 };

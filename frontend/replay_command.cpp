@@ -34,6 +34,7 @@ int status_of(ReplayOutcome outcome) {
     case ReplayOutcome::Stopped: return kExitPowerOff;
     case ReplayOutcome::CutOff: return kExitBadFile;
     case ReplayOutcome::Different: return kExitDifference;
+    case ReplayOutcome::Damaged: return kExitBadFile;
   }
   return kExitHost;
 }
@@ -84,6 +85,7 @@ int replay_command(const ReplayOptions& options, const RunOptions& run) {
                                                      .until = run.until,
                                                      .kernel = options.kernel,
                                                      .initrd = options.initrd,
+                                                     .snapshot = options.snapshot,
                                                      .modules = options.modules});
   if (!made) return report(made.error());
   Replay& replay = **made;
@@ -109,14 +111,15 @@ int replay_command(const ReplayOptions& options, const RunOptions& run) {
   (*debug_console)->flush();
   const double seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - started).count();
   fmt::print(stderr, "callgate: {}\n", replay.verdict());
-  if (options.go_live && replay.outcome() != ReplayOutcome::Different) {
+  const bool went_wrong = replay.outcome() == ReplayOutcome::Different || replay.outcome() == ReplayOutcome::Damaged;
+  if (options.go_live && !went_wrong) {
     replay.go_live();
     RunOptions live = run;
     live.until = ~u64{0};
     return run_command(live, &replay);
   }
-  if (!run.save_snapshot.empty() && replay.outcome() != ReplayOutcome::Different)
-    if (auto saved = save_snapshot(m, replay.recording().header, run.save_snapshot); !saved) return report(saved.error());
+  if (!run.save_snapshot.empty() && !went_wrong)
+    if (auto saved = save_snapshot(m, replay.recording().header, run.save_snapshot, run.save_base); !saved) return report(saved.error());
   if (auto written = stats->write(m, seconds); !written) return report(written.error());
   return status_of(replay.outcome());
 }
@@ -129,27 +132,31 @@ void print_origin(const RecordingHeader& h) {
              h.machine.cpus == 1 ? "" : "s", h.machine.cpu_model,
              h.machine.paravirt == 0 ? "" : ", paravirt " + paravirt_text(h.machine.paravirt));
   for (const RecordedFile& f : h.files)
-    fmt::print("{:<14} {} ({}){}\n", f.role == RecordedFile::Role::Kernel ? "kernel" : f.role == RecordedFile::Role::Initrd ? "initrd" : "module",
-               f.name, f.identity.text(), f.bundled ? ", in the recording" : "");
+    fmt::print("{:<14} {} ({}){}\n", name_of(f.role), f.name, f.identity.text(), f.bundled ? ", in the recording" : "");
   if (!h.command_line.empty()) fmt::print("command line   {}\n", h.command_line);
 }
 
-int snapshot_info(std::span<const u8> bytes, const std::string& file) {
-  auto read = read_snapshot_header(bytes, file);
+int snapshot_info(std::shared_ptr<FileBytesAt> bytes, const std::string& file) {
+  auto read = check_snapshot(std::move(bytes), file);
   if (!read) return report(read.error());
-  fmt::print("snapshot       by callgate {}\n", read->origin.version);
-  print_origin(read->origin);
-  fmt::print("state          count {}, {:.6f} s of guest time, hash {:016x}\n", read->count, static_cast<double>(read->time) / 1e9, read->hash);
-  fmt::print("size           {} bytes, {} pages\n", bytes.size(), read->pages);
+  const SnapshotHeader& h = read->header;
+  fmt::print("snapshot       by callgate {}\n", h.origin.version);
+  print_origin(h.origin);
+  fmt::print("state          count {}, {:.6f} s of guest time, hash {:016x}\n", h.count, static_cast<double>(h.time) / 1e9, h.hash);
+  if (!h.base.name.empty())
+    fmt::print("base           {}: count {}, hash {:016x}; {} pages are its\n", h.base.name, h.base.count, h.base.hash, read->of_base);
+  fmt::print("size           {} bytes, {} pages, {} of them in it\n", read->bytes, read->pages, read->slots);
   return kExitPowerOff;
 }
 
 }  // namespace
 
 int recording_info_command(const std::string& file) {
+  u8 magic[8] = {};
+  if (auto open = FileBytesAt::open(file); open && (*open)->read(0, magic) && std::memcmp(magic, kSnapshotFormat.magic, 8) == 0)
+    return snapshot_info(std::move(*open), file);
   auto bytes = boot::read_file(file);
   if (!bytes) return report(bytes.error());
-  if (bytes->size() >= 8 && std::memcmp(bytes->data(), kSnapshotFormat.magic, 8) == 0) return snapshot_info(*bytes, file);
   auto read = read_recording(*bytes, file);
   if (!read) return report(read.error());
   const Recording& r = *read;
@@ -157,9 +164,15 @@ int recording_info_command(const std::string& file) {
   fmt::print("recording      {:016x}, by callgate {}\n", h.id, h.version);
   if (h.parent != 0) fmt::print("parent         {:016x}, left at count {} ({})\n", h.parent, h.parent_count, h.parent_name);
   print_origin(h);
-  u64 typed = 0;
-  for (const InputRecord& input : r.inputs) typed += input.bytes.size();
-  fmt::print("inputs         {} ({} bytes)\n", r.inputs.size(), typed);
+  u64 inputs = 0, typed = 0, changes = 0;
+  for (const InputRecord& input : r.inputs) {
+    const bool change = input.channel == InputChannel::State;
+    changes += change;
+    inputs += !change;
+    if (!change) typed += input.bytes.size();
+  }
+  fmt::print("inputs         {} ({} bytes)\n", inputs, typed);
+  if (changes != 0) fmt::print("changes        {} by a debugger\n", changes);
   fmt::print("hashes         {}\n", r.hashes.size());
   fmt::print("size           {} bytes, {} records\n", r.bytes, r.records);
   if (r.end)

@@ -19,6 +19,7 @@
 #include "frontend/terminal.h"
 #include "frontend/version.h"
 #include "machine/boot/files.h"
+#include "machine/origin_files.h"
 #include "machine/recorder.h"
 #include "machine/snapshot.h"
 
@@ -178,6 +179,9 @@ int conclude(Machine& machine, const Stop& stop) {
           stderr,
           "callgate: every processor is halted and nothing can wake it: see where with --log faults,interrupts\n");
       return kExitHalted;
+    case StopReason::Damaged:
+      fmt::print(stderr, "callgate: {} (found at count {}; the run can't go on)\n", machine.damage(), machine.count());
+      return kExitBadFile;
     case StopReason::TripleFault:
       fmt::print(stderr,
                  "callgate: triple fault: a fault could not be delivered, nor the double fault that followed from it; "
@@ -189,42 +193,23 @@ int conclude(Machine& machine, const Stop& stop) {
   return kExitHost;
 }
 
-/// The plan of a machine that was loaded from a snapshot, for the guest's reset. Nothing, and a sentence: there is none.
-std::optional<boot::BootPlan> plan_again(const RecordingHeader& origin, const boot::MemoryMap& memory) {
-  boot::BootInputs inputs;
-  inputs.command_line = origin.command_line;
-  inputs.memory = memory;
-  for (const RecordedFile& f : origin.files) {
-    auto bytes = boot::read_file(f.name);
-    if (!bytes || identity_of(*bytes) != f.identity) {
-      fmt::print(stderr, "callgate: the guest reset itself, and {} is no longer what the snapshot's guest was started from\n", f.name);
-      return std::nullopt;
-    }
-    boot::BootFile file{f.name, std::move(*bytes), f.arguments};
-    if (f.role == RecordedFile::Role::Kernel) inputs.kernel = std::move(file);
-    else if (f.role == RecordedFile::Role::Initrd) inputs.initrd = std::move(file);
-    else inputs.modules.push_back(std::move(file));
-  }
-  auto plan = boot::plan_boot(std::move(inputs), {.linux_entry = origin.linux_entry});
-  if (!plan) {
-    report(plan.error());
-    return std::nullopt;
-  }
-  return std::move(*plan);
-}
-
 }  // namespace
 
 int run_command(const RunOptions& options, Replay* from) {
   std::unique_ptr<Recorder> recorder;
-  const auto start_recording = [&](Machine& m, const boot::BootInputs& inputs, const boot::BootOptions& boot) -> Result<> {
+  const auto start_recording = [&](Machine& m, const RunStart& start) -> Result<> {
     std::random_device random;
-    auto made = Recorder::create({.path = options.record, .version = kVersion, .id = u64{random()} << 32 | random(), .bundle = options.bundle},
-                                 m, inputs, boot, from != nullptr ? &from->recording() : nullptr);
+    auto made = Recorder::create({.path = options.record,
+                                  .version = kVersion,
+                                  .id = u64{random()} << 32 | random(),
+                                  .bundle = options.bundle,
+                                  .debugged = !options.gdb.empty()},
+                                 m, start, from != nullptr ? &from->recording() : nullptr);
     if (!made) return tl::make_unexpected(made.error());
     recorder = std::move(*made);
     return {};
   };
+  SnapshotStart snapshot_start;
   RecordingHeader origin;  // what a snapshot says of where the machine came from
   if (from != nullptr) origin = from->recording().header;
   const auto load = [&](Machine& m) -> Result<> {
@@ -234,7 +219,7 @@ int run_command(const RunOptions& options, Replay* from) {
     if (!inputs) return tl::make_unexpected(inputs.error());
     if (!options.save_snapshot.empty()) origin = describe_origin(*inputs, options.boot, kVersion);
     if (!options.record.empty())
-      if (auto started = start_recording(m, *inputs, options.boot); !started) return started;
+      if (auto started = start_recording(m, start_of(*inputs, options.boot, kVersion)); !started) return started;
     auto loaded = m.load(std::move(*inputs), options.boot);
     if (!loaded && recorder) recorder->abandon();
     return loaded;
@@ -250,7 +235,12 @@ int run_command(const RunOptions& options, Replay* from) {
     if (!loaded) return report(loaded.error());
     machine = std::move(loaded->machine);
     origin = std::move(loaded->header.origin);
-    machine->on_reset([&]() { return plan_again(origin, machine->memory_map()); });
+    machine->on_reset([&]() -> std::optional<boot::BootPlan> {
+      auto plan = plan_origin(origin, machine->memory_map(), [&](std::size_t i) { return read_origin_file(origin.files[i], options.load_snapshot); });
+      if (plan) return std::move(*plan);
+      machine->set_damage(plan.error().message);
+      return std::nullopt;
+    });
   } else if (from == nullptr) {
     auto made = Machine::create(options.machine);
     if (!made) return report(made.error());
@@ -281,8 +271,10 @@ int run_command(const RunOptions& options, Replay* from) {
   };
   if (machine && options.load_snapshot.empty()) {
     if (auto loaded = load(m); !loaded) return report(loaded.error());
-  } else if (from != nullptr && !options.record.empty()) {
-    if (auto started = start_recording(m, from->inputs(), from->boot_options()); !started) return report(started.error());
+  } else if (!options.record.empty()) {
+    auto start = from != nullptr ? from->start(options.bundle) : snapshot_start.read(options.load_snapshot, origin, options.bundle);
+    if (!start) return report(start.error());
+    if (auto started = start_recording(m, *start); !started) return report(started.error());
   }
   m.log().line(LogChannel::Boot, "{}", m.boot_description());
 
@@ -298,7 +290,8 @@ int run_command(const RunOptions& options, Replay* from) {
   std::unique_ptr<gdb::Server> gdb;
   if (!options.gdb.empty()) {
     if (options.lockstep) return refuse({ErrorKind::BadArgument, "--gdb works with one engine: leave out --engine lockstep"});
-    if (recorder) return refuse({ErrorKind::BadArgument, "--gdb and --record don't go together: replay a recording with --gdb"});
+    if (recorder && options.history == 0)
+      return refuse({ErrorKind::BadArgument, "--record with --gdb needs the history that --history 0 switches off"});
     const auto address = gdb::parse_address(options.gdb);
     if (!address) return refuse(address.error());
     if (options.history != 0) timeline.emplace(m, TimelineOptions{.memory_limit = options.history});
@@ -323,6 +316,7 @@ int run_command(const RunOptions& options, Replay* from) {
   if (recorder) {
     if (auto begun = recorder->begin(from != nullptr ? &from->recording() : nullptr); !begun) return refuse(begun.error());
     session.record(recorder.get());
+    if (timeline) timeline->run_with([&](const RunLimits& limits) { return recorder->run(limits); });
   }
   {
     RawTerminal terminal;
@@ -331,13 +325,15 @@ int run_command(const RunOptions& options, Replay* from) {
     (*debug_console)->flush();
   }
   if (recorder) {
+    // It ends where the run ended, wherever the debugger left it.
+    if (timeline && timeline->in_past()) timeline->seek(timeline->end());
     // A recording that ended early was told of.
     const bool told = recorder->error().has_value();
     if (auto finished = recorder->finish(); !finished && !told) fmt::print(stderr, "callgate: {}\n", finished.error().message);
   }
   std::optional<Error> not_saved;
   if (!options.save_snapshot.empty())
-    if (auto saved = save_snapshot(m, origin, options.save_snapshot); !saved) not_saved = saved.error();
+    if (auto saved = save_snapshot(m, origin, options.save_snapshot, options.save_base); !saved) not_saved = saved.error();
   session.print_hash();
   const double seconds = std::chrono::duration<double>(HostClock::now() - started).count();
   int status = conclude(m, stop);

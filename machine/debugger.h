@@ -110,6 +110,8 @@ class Debugger final : public ExecutionWatch {
   /// Writes what is RAM, from the start: the number of bytes that were written. Page permissions don't matter.
   std::size_t write_linear(unsigned cpu, u64 address, std::span<const u8> data);
   std::size_t write_physical(u64 address, std::span<const u8> data);
+  /// How many writes changed something so far.
+  u64 edits() const { return edits_; }
   /// The physical address behind a linear one.
   std::optional<u64> translate(unsigned cpu, u64 linear) const;
   /// How it is translated, entry by entry, for a person; and how many bytes from there on have no translation (0: it has).
@@ -161,6 +163,7 @@ class Debugger final : public ExecutionWatch {
   std::vector<Watchpoint> watchpoints_;
   bool enabled_ = true;
   bool watching_memory_ = false;
+  u64 edits_ = 0;
 
   Stepping stepping_ = Stepping::No;
   unsigned step_cpu_ = 0;

@@ -55,6 +55,7 @@ std::size_t Debugger::write_physical(u64 address, std::span<const u8> data) {
     const std::size_t here = std::min<std::size_t>(data.size() - done, kPageSize - (at & kPageMask));
     board_.memory.write(at, data.subspan(done, here));
     done += here;
+    edits_++;
   }
   return done;
 }

@@ -47,13 +47,13 @@ inline std::vector<std::string> determinism_differences(unsigned cpus = 1) {
 
   // The reference is recorded on the interpreter; hashes and snapshots on the way.
   std::map<u64, u64> expected;
-  std::vector<boot::FileBytes> snapshots;
+  std::vector<std::vector<u8>> snapshots;
   std::vector<InputRecord> journal;
   {
     std::remove((base + ".rec").c_str());
     auto m = Machine::create(config(variants()[0])).value();
     boot::BootInputs inputs = small_kernel(*m, kBusyGuest);
-    auto recorder = Recorder::create({.path = base + ".rec", .bundle = true, .hash_every = 25'000}, *m, inputs, {}).value();
+    auto recorder = Recorder::create({.path = base + ".rec", .bundle = true, .hash_every = 25'000}, *m, start_of(inputs, {}, "test")).value();
     VERIFY(m->load(std::move(inputs)).has_value() && recorder->begin().has_value(), "the reference could not start");
     for (const u64 place : kPlaces) {
       recorder->run({.until_count = place - 5'000});
@@ -64,7 +64,8 @@ inline std::vector<std::string> determinism_differences(unsigned cpus = 1) {
       origin.files.push_back({RecordedFile::Role::Kernel, "kernel", "", {}, false});
       std::remove((base + ".snap").c_str());
       VERIFY(save_snapshot(*m, origin, base + ".snap").has_value(), "no snapshot could be saved");
-      snapshots.push_back(boot::read_file(base + ".snap").value());
+      const auto bytes = boot::read_file(base + ".snap").value();
+      snapshots.emplace_back(bytes.begin(), bytes.end());
     }
     VERIFY(recorder->finish().has_value(), "the recording could not be written");
     journal = m->journal().records();

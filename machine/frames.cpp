@@ -2,9 +2,11 @@
 
 #include <fcntl.h>
 #include <fmt/format.h>
+#include <sys/stat.h>
 #include <unistd.h>
 #include <zlib.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <cstring>
 
@@ -124,64 +126,180 @@ Result<> FrameWriter::append(u32 kind, std::span<const u8> payload, bool compres
 
 // ---- reading -------------------------------------------------------------------------------------------------
 
-Result<FrameReader> FrameReader::open(std::span<const u8> file, const std::string& name, const FrameFormat& format) {
-  if (file.size() < 8 || std::memcmp(file.data(), format.magic, 8) != 0)
-    return fail(ErrorKind::BadFile, fmt::format("{}: not a {}: it does not begin with \"{}\"", name, format.what, format.magic));
-  if (file.size() < kFrameFileHeader)
-    return fail(ErrorKind::BadFile, fmt::format("{}: the {} is cut off at byte {}, in its first line", name, format.what, file.size()));
-  if (load_as<u32>(file.data() + 12) != crc(0, file.first(12)))
-    return fail(ErrorKind::BadFile, fmt::format("{}: the {} is damaged at byte 0: the checksum of its first 16 bytes is wrong", name, format.what));
-  const u32 version = load_as<u32>(file.data() + 8);
+namespace {
+
+/// What is wrong with the head of such a file, or empty.
+std::string wrong_head(std::span<const u8> head, const FrameFormat& format) {
+  if (head.size() < 8 || std::memcmp(head.data(), format.magic, 8) != 0)
+    return fmt::format("not a {}: it does not begin with \"{}\"", format.what, format.magic);
+  if (head.size() < kFrameFileHeader) return fmt::format("the {} is cut off at byte {}, in its first line", format.what, head.size());
+  if (load_as<u32>(head.data() + 12) != crc(0, head.first(12)))
+    return fmt::format("the {} is damaged at byte 0: the checksum of its first 16 bytes is wrong", format.what);
+  const u32 version = load_as<u32>(head.data() + 8);
   if (version != format.version)
-    return fail(ErrorKind::BadFile, fmt::format("{}: a {} of format {}, and this build reads format {}: use the build that made it",
-                                                name, format.what, version, format.version));
+    return fmt::format("a {} of format {}, and this build reads format {}: use the build that made it", format.what, version, format.version);
+  return "";
+}
+
+/// A record's first bytes.
+struct Head {
+  u32 kind, size;
+  std::string wrong;
+};
+Head read_head(std::span<const u8> bytes, u32 identity, u64 sequence) {
+  Head h{load_as<u32>(bytes.data()), load_as<u32>(bytes.data() + 4), ""};
+  const u64 says = load_as<u64>(bytes.data() + 8);
+  if (load_as<u32>(bytes.data() + 16) != crc(identity, bytes.first(16)))
+    h.wrong = "its header's checksum is wrong (changed, or from another file)";
+  else if (says != sequence)
+    h.wrong = fmt::format("it says that it is record {}: records are missing, repeated or out of order", says);
+  else if (h.size > kMostFramePayload || (h.kind & ~(kCompressed | 0xFF)) != 0)
+    h.wrong = "its header makes no sense";
+  return h;
+}
+
+/// Checks a record's payload, with its checksum behind it, and unpacks it into `inflated` if need be. What is wrong, or empty.
+std::string read_body(const Head& head, std::span<const u8> bytes, FrameSum sum, u32 identity, std::vector<u8>& inflated, Frame& frame) {
+  const std::span<const u8> body = bytes.first(head.size);
+  if (load_as<u64>(bytes.data() + head.size) != sum_of(sum, identity, body)) return "its checksum is wrong";
+  frame.kind = head.kind & 0xFF;
+  frame.payload = body;
+  if (!(head.kind & kCompressed)) return "";
+  if (head.size < 4) return "it is compressed and too short";
+  const u32 real = load_as<u32>(body.data());
+  if (real > kMostFramePayload || real > (u64{head.size} - 4) * kBestRatio) return "it claims to hold more than it can";
+  inflated.resize(real);
+  uLongf got = real;
+  if (::uncompress(inflated.data(), &got, body.data() + 4, head.size - 4) != Z_OK || got != real) return "it can't be unpacked";
+  frame.payload = inflated;
+  frame.packed = true;
+  return "";
+}
+
+Error wrong_record(const std::string& name, const FrameFormat& format, const Frame& frame, const std::string& why) {
+  return {ErrorKind::BadFile,
+          fmt::format("{}: the {} is damaged: record {} at byte {}: {}", name, format.what, frame.sequence, frame.position, why)};
+}
+
+}  // namespace
+
+Result<FrameReader> FrameReader::open(std::span<const u8> file, const std::string& name, const FrameFormat& format) {
+  if (const std::string wrong = wrong_head(file, format); !wrong.empty()) return fail(ErrorKind::BadFile, name + ": " + wrong);
   FrameReader reader(file, name, format);
   reader.identity_ = magic_sum(format);
   return reader;
 }
 
-Error FrameReader::wrong(const Frame& frame, const std::string& why) const {
-  return {ErrorKind::BadFile, fmt::format("{}: the {} is damaged: record {} at byte {}: {}", name_, format_.what, frame.sequence,
-                                          frame.position, why)};
-}
+Error FrameReader::wrong(const Frame& frame, const std::string& why) const { return wrong_record(name_, format_, frame, why); }
 
 Result<std::optional<Frame>> FrameReader::next() {
   const std::span<const u8> rest = file_.subspan(position_);
   if (rest.empty() || cut_) return std::nullopt;
-  Frame frame{0, sequence_, position_, false, {}};
-  const auto damaged = [&](const std::string& why) { return tl::make_unexpected(wrong(frame, why)); };
+  Frame frame{0, sequence_, position_, 0, false, {}};
   const auto cut = [&]() -> std::optional<Frame> {
     cut_ = file_.size();
     return std::nullopt;
   };
   if (rest.size() < kFrameHeader) return cut();
-  const u32 kind = load_as<u32>(rest.data()), size = load_as<u32>(rest.data() + 4);
-  const u64 sequence = load_as<u64>(rest.data() + 8);
-  if (load_as<u32>(rest.data() + 16) != crc(identity_, rest.first(16)))
-    return damaged("its header's checksum is wrong (changed, or from another file)");
-  if (sequence != sequence_)
-    return damaged(fmt::format("it says that it is record {}: records are missing, repeated or out of order", sequence));
-  if (size > kMostFramePayload || (kind & ~(kCompressed | 0xFF)) != 0) return damaged("its header makes no sense");
-  if (rest.size() - kFrameHeader < u64{size} + kFrameTrailer) return cut();
-  const std::span<const u8> body = rest.subspan(kFrameHeader, size);
-  if (load_as<u64>(rest.data() + kFrameHeader + size) != sum_of(format_.sum, identity_, body))
-    return damaged("its checksum is wrong");
-  frame.kind = kind & 0xFF;
-  frame.payload = body;
-  if (kind & kCompressed) {
-    if (size < 4) return damaged("it is compressed and too short");
-    const u32 real = load_as<u32>(body.data());
-    if (real > kMostFramePayload || real > (u64{size} - 4) * kBestRatio)
-      return damaged("it claims to hold more than it can");
-    inflated_.resize(real);
-    uLongf got = real;
-    if (::uncompress(inflated_.data(), &got, body.data() + 4, size - 4) != Z_OK || got != real)
-      return damaged("it can't be unpacked");
-    frame.payload = inflated_;
-    frame.packed = true;
+  const Head head = read_head(rest, identity_, sequence_);
+  if (!head.wrong.empty()) return tl::make_unexpected(wrong(frame, head.wrong));
+  frame.size = kFrameHeader + u64{head.size} + kFrameTrailer;
+  if (rest.size() < frame.size) return cut();
+  const std::string error = read_body(head, rest.subspan(kFrameHeader, head.size + kFrameTrailer), format_.sum, identity_, inflated_, frame);
+  if (!error.empty()) return tl::make_unexpected(wrong(frame, error));
+  if (sequence_++ == 0) identity_ = crc(identity_, rest.subspan(kFrameHeader, head.size));
+  position_ += frame.size;
+  return frame;
+}
+
+// ---- at any place ---------------------------------------------------------------------------------------------
+
+namespace {
+
+class OpenFile final : public FileBytesAt {
+ public:
+  OpenFile(int descriptor, u64 size) : descriptor_(descriptor), size_(size) {}
+  ~OpenFile() override { ::close(descriptor_); }
+  OpenFile(const OpenFile&) = delete;
+  OpenFile& operator=(const OpenFile&) = delete;
+  u64 size() const override { return size_; }
+  bool read(u64 position, std::span<u8> out) const override {
+    while (!out.empty()) {
+      const ssize_t n = ::pread(descriptor_, out.data(), out.size(), static_cast<off_t>(position));
+      if (n < 0 && errno == EINTR) continue;
+      if (n <= 0) return false;
+      out = out.subspan(static_cast<std::size_t>(n));
+      position += static_cast<u64>(n);
+    }
+    return true;
   }
-  if (sequence_++ == 0) identity_ = crc(identity_, body);
-  position_ += kFrameHeader + size + kFrameTrailer;
+
+ private:
+  const int descriptor_;
+  const u64 size_;
+};
+
+class Bytes final : public FileBytesAt {
+ public:
+  explicit Bytes(std::vector<u8> bytes) : bytes_(std::move(bytes)) {}
+  u64 size() const override { return bytes_.size(); }
+  bool read(u64 position, std::span<u8> out) const override {
+    if (position > bytes_.size() || out.size() > bytes_.size() - position) return false;
+    if (!out.empty()) std::memcpy(out.data(), bytes_.data() + position, out.size());
+    return true;
+  }
+
+ private:
+  const std::vector<u8> bytes_;
+};
+
+}  // namespace
+
+Result<std::shared_ptr<FileBytesAt>> FileBytesAt::open(const std::string& path) {
+  const int descriptor = ::open(path.c_str(), O_RDONLY | O_CLOEXEC);
+  struct stat st {};
+  if (descriptor < 0 || ::fstat(descriptor, &st) != 0 || !S_ISREG(st.st_mode)) {
+    const std::string why = descriptor < 0 ? std::strerror(errno) : "it is no file";
+    if (descriptor >= 0) ::close(descriptor);
+    return fail(ErrorKind::MissingFile, fmt::format("{}: can't be read: {}", path, why));
+  }
+  return std::make_shared<OpenFile>(descriptor, static_cast<u64>(st.st_size));
+}
+
+std::shared_ptr<FileBytesAt> FileBytesAt::of(std::vector<u8> bytes) { return std::make_shared<Bytes>(std::move(bytes)); }
+
+Result<FrameFile> FrameFile::open(std::shared_ptr<FileBytesAt> bytes, const std::string& name, const FrameFormat& format) {
+  u8 head[kFrameFileHeader];
+  const std::span<u8> there(head, std::min<u64>(sizeof head, bytes->size()));
+  const std::string wrong = bytes->read(0, there) ? wrong_head(there, format) : "can't be read";
+  if (!wrong.empty()) return fail(ErrorKind::BadFile, name + ": " + wrong);
+  FrameFile file(std::move(bytes), name, format);
+  file.identity_ = magic_sum(format);
+  return file;
+}
+
+Error FrameFile::wrong(const Frame& frame, const std::string& why) const { return wrong_record(name_, format_, frame, why); }
+
+Result<Frame> FrameFile::read(u64 position, u64 sequence) {
+  Frame frame{0, sequence, position, 0, false, {}};
+  const auto cut = [&] {
+    return fail(ErrorKind::BadFile, fmt::format("{}: the {} is cut off at byte {}, in record {}", name_, format_.what, size(), sequence));
+  };
+  const auto damaged = [&](const std::string& why) { return tl::make_unexpected(wrong(frame, why)); };
+  const u32 identity = sequence == 0 ? magic_sum(format_) : identity_;
+  if (position > size() || size() - position < kFrameHeader) return cut();
+  u8 first[kFrameHeader];
+  if (!bytes_->read(position, first)) return damaged("it can't be read");
+  if (sequence == kAnySequence) frame.sequence = sequence = load_as<u64>(first + 8);
+  const Head head = read_head(first, identity, sequence);
+  if (!head.wrong.empty()) return damaged(head.wrong);
+  frame.size = kFrameHeader + u64{head.size} + kFrameTrailer;
+  if (size() - position < frame.size) return cut();
+  buffer_.resize(head.size + kFrameTrailer);
+  if (!bytes_->read(position + kFrameHeader, buffer_)) return damaged("it can't be read");
+  const std::string error = read_body(head, buffer_, format_.sum, identity, inflated_, frame);
+  if (!error.empty()) return damaged(error);
+  if (sequence == 0) identity_ = crc(identity, std::span(buffer_).first(head.size));
   return frame;
 }
 

@@ -89,8 +89,48 @@ struct Frame {
   u32 kind = 0;
   u64 sequence = 0;
   u64 position = 0;             ///< of its first byte in the file
+  u64 size = 0;                 ///< of all its bytes there
   bool packed = false;          ///< it was compressed: the payload is not in the file's bytes
   std::span<const u8> payload;  ///< good as long as the reader, and until its next call when it was compressed
+};
+
+/// The bytes of a file, at any place: it may be larger than one wants to read.
+class FileBytesAt {
+ public:
+  virtual ~FileBytesAt() = default;
+  virtual u64 size() const = 0;
+  /// Fills `out` from there. False: they are not there (any longer), or the host gives an error.
+  virtual bool read(u64 position, std::span<u8> out) const = 0;
+
+  /// An open file. Error: MissingFile.
+  static Result<std::shared_ptr<FileBytesAt>> open(const std::string& path);
+  static std::shared_ptr<FileBytesAt> of(std::vector<u8> bytes);
+};
+
+/// Reads a file's records from any place of it. The bytes are hostile.
+class FrameFile {
+ public:
+  /// `name`: the file's, for messages. Error: BadFile, when it is no such file or of another version.
+  static Result<FrameFile> open(std::shared_ptr<FileBytesAt> bytes, const std::string& name, const FrameFormat& format);
+
+  u64 size() const { return bytes_->size(); }
+  const std::string& name() const { return name_; }
+  static constexpr u64 kAnySequence = ~u64{0};
+  /// The record at `position`, which must be number `sequence` (or has any number). The first one is to be read first. Error: BadFile.
+  Result<Frame> read(u64 position, u64 sequence);
+  /// Where the next record would begin.
+  u64 after(const Frame& frame) const { return frame.position + frame.size; }
+  Error wrong(const Frame& frame, const std::string& why) const;
+
+ private:
+  FrameFile(std::shared_ptr<FileBytesAt> bytes, std::string name, const FrameFormat& format)
+      : bytes_(std::move(bytes)), name_(std::move(name)), format_(format) {}
+
+  std::shared_ptr<FileBytesAt> bytes_;
+  std::string name_;
+  FrameFormat format_;
+  u32 identity_ = 0;
+  std::vector<u8> buffer_, inflated_;
 };
 
 /// Reads records from bytes that are hostile.

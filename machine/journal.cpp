@@ -10,6 +10,7 @@ namespace callgate {
 const InputRecord* HostInput::take(const Room& room, u64 count, u64 time) {
   if (taken_ < records_.size()) {
     const InputRecord& next = records_[taken_];
+    if (next.channel == InputChannel::State) return nullptr;
     if (next.count == count && next.time == time) return &records_[taken_++];
     missed_ |= next.count < count || (next.count == count && next.time < time);
     return nullptr;
@@ -28,6 +29,15 @@ const InputRecord* HostInput::take(const Room& room, u64 count, u64 time) {
     records_.push_back({static_cast<InputChannel>(channel), count, time, {waiting.begin(), waiting.begin() + n}});
     waiting.erase(waiting.begin(), waiting.begin() + n);
     return &records_[taken_++];
+  }
+  return nullptr;
+}
+
+const InputRecord* HostInput::take_state(u64 count) {
+  for (std::size_t at = taken_; at < records_.size() && records_[at].count == count; at++) {
+    if (records_[at].channel != InputChannel::State) continue;
+    taken_ = at + 1;
+    return &records_[at];
   }
   return nullptr;
 }

@@ -17,8 +17,9 @@ namespace callgate {
 enum class InputChannel : u8 {
   Serial,  ///< the console: COM1, or what the guest has put in its place
   Test,    ///< what a guest that is a test asks for (paravirt/ABI.md, GET_INPUT)
+  State,   ///< the machine was changed by hand: what it became. Only in journals that are replayed
 };
-constexpr std::size_t kInputChannels = 2;
+constexpr std::size_t kInputChannels = 2;  ///< on which bytes come from outside
 
 /// One input as the machine took it.
 struct InputRecord {
@@ -46,6 +47,9 @@ class HostInput {
   /// What is to be delivered at this moment of the run: the next record of the journal when its moment has come, or
   /// waiting bytes for which there is room, which are written down. nullptr: nothing. Good until the next call.
   const InputRecord* take(const Room& room, u64 count, u64 time);
+  /// The next record when it is of this count and of the channel State, whatever inputs of this count come before it: they
+  /// are in it. nullptr: there is none.
+  const InputRecord* take_state(u64 count);
   /// The count of the next record to be replayed, or ~0.
   u64 next_count() const { return taken_ < records_.size() ? records_[taken_].count : ~u64{0}; }
 
@@ -63,6 +67,7 @@ class HostInput {
   void forget_future() { records_.resize(taken_); }
   /// While held, waiting bytes stay outside even when the journal is over.
   void hold(bool held) { held_ = held; }
+  bool held() const { return held_; }
 
  private:
   std::array<std::deque<u8>, kInputChannels> waiting_;  ///< by channel

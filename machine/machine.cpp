@@ -3,19 +3,12 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <atomic>
-#include <cstring>
 #include <utility>
 
 #include "base/verify.h"
-#include "cpu/interpreter.h"
-#include "jit/translator.h"
-#include "machine/board.h"
-#include "machine/debugger.h"
 #include "machine/boot/files.h"
-#include "machine/checkpoint.h"
 #include "machine/fault_report.h"
-#include "machine/journal.h"
+#include "machine/machine_impl.h"
 #include "machine/mapped_memory.h"
 #include "machine/start_state.h"
 #include "machine/teeth.h"
@@ -27,148 +20,8 @@ namespace {
 constexpr u64 kQuantum = 20'000;
 /// So often the interpreter executes code before the translator does.
 constexpr unsigned kInterpretFirst = 2;
-/// How long a run may go without looking whether somebody outside asked it to stop.
-constexpr u64 kLongestSlice = 4'000'000;
 
-/// A stretch of guest time that the processors run one after the other. With several processors it is part of the
-/// state: a run that stops in the middle of it goes on where it was.
-struct Round {
-  bool active = false;
-  u32 processor = 0;  ///< whose turn it is
-  u64 start = 0, end = 0;
-  u64 reached = 0;  ///< how far that processor has come
-
-  void sync(StateIo& io, u32 processors) {
-    io.section("round");
-    io.fields(active, processor, start, end, reached);
-    if (!io.loading()) return;
-    const bool sane = processor < processors && start <= reached && reached <= end &&
-                      end <= kEndOfTime + kLongestSlice && end - start <= kLongestSlice;
-    if (active && !sane) io.damaged("round: it makes no sense");
-    if (!active || !sane) *this = {};
-  }
-};
 }  // namespace
-
-struct Machine::Impl {
-  Impl(const MachineConfig& c, std::unique_ptr<Ram> ram)
-      : config(c), board(c, std::move(ram), log), interpreter(board.decoded) {}
-
-  const MachineConfig config;
-  Log log;
-  Board board;
-  Interpreter interpreter;
-  std::unique_ptr<jit::Translator> translator;  ///< nullptr: the interpreter runs
-  Debugger debugger{board};
-  HostInput input;
-  std::optional<boot::BootPlan> plan;
-  std::function<std::optional<boot::BootPlan>()> late_plan;
-  std::string description = "nothing is loaded";
-  std::atomic<bool> stop_requested{false};
-  bool idle_reported = false;  ///< the caller of run() knows of the halted stretch that we stand before
-  u64 slice_until = 0;         ///< count at which the running processor's slice ends
-  Round round;
-  u64 timer_events = 0, idle_skips = 0;
-  PageAccount page_account = std::make_shared<u64>(0);
-  PageTree ram_then{page_account};  ///< of the checkpoint that was made or restored last: RAM is this and what changed
-  std::vector<u32> changed;         ///< frames written since then and hashed; what is dirty in RAM comes to it
-  std::vector<bool> is_changed = std::vector<bool>(board.memory.ram().frames());
-
-  u64 count() const {
-    u64 sum = 0;
-    for (const auto& p : board.processors) sum += p->cpu.s.retired;
-    return sum;
-  }
-  /// True when the processor has something to do now.
-  bool ready(Processor& p) { return p.cpu.s.activity == Activity::Running || p.cpu.event_ready(); }
-
-  void deliver_input();
-  void run_slice(u64 most);
-  void run_round(u64 until_count);
-  void end_round(u64 time);
-  void sync(StateIo& io) {
-    board.sync(io);
-    round.sync(io, static_cast<u32>(board.processors.size()));
-    if (io.loading()) debugger.note_running(round.processor);
-  }
-  /// The same without RAM's contents.
-  void sync_devices(StateIo& io) {
-    board.sync(io, false);
-    round.sync(io, static_cast<u32>(board.processors.size()));
-    if (io.loading()) debugger.note_running(round.processor);
-  }
-  void note_changes();
-  void put_back(u32 frame, const u8* contents);
-  std::vector<u8> save_devices();
-  Result<> restore_devices(std::span<const u8> saved);
-  std::optional<Stop> start_round(const RunLimits& limits);
-  std::optional<Stop> handle_power();
-  std::optional<Stop> dead_end();
-  Stop run(const RunLimits& limits);
-};
-
-// The frames written since the last hash are about to be forgotten as such: checkpoints want to know them.
-void Machine::Impl::note_changes() {
-  for (const u32 frame : board.memory.ram().dirty()) {
-    if (is_changed[frame]) continue;
-    is_changed[frame] = true;
-    changed.push_back(frame);
-  }
-}
-
-// Only what differs is written: code and translations that stay right are kept.
-void Machine::Impl::put_back(u32 frame, const u8* contents) {
-  constexpr u32 kPiece = 64;
-  static constexpr u8 kZeros[kPageSize] = {};
-  if (contents == nullptr) contents = kZeros;
-  const u8* now = board.memory.ram().frame(frame);
-  const auto same = [&](u32 at) { return std::memcmp(now + at, contents + at, kPiece) == 0; };
-  for (u32 at = 0; at < kPageSize; at += kPiece) {
-    if (same(at)) continue;
-    const u32 from = at;
-    while (at < kPageSize && !same(at)) at += kPiece;
-    board.memory.write(board.memory.physical_of(frame) + from, {contents + from, at - from});
-  }
-}
-
-// Everything but RAM's contents.
-std::vector<u8> Machine::Impl::save_devices() {
-  StateWriter writer;
-  sync_devices(writer);
-  return writer.take();
-}
-
-namespace {
-/// Tooth::LostField: leaves out the initial count of the local APIC's timer.
-class ForgetfulReader final : public StateIo {
- public:
-  explicit ForgetfulReader(StateReader& in) : in_(in) {}
-  bool loading() const override { return true; }
-  void bytes(void* data, std::size_t size) override {
-    std::vector<u8> lost(size);
-    in_.bytes(fields_left_-- == 0 ? lost.data() : data, size);
-  }
-  void section(std::string_view name) override {
-    fields_left_ = name == "local_apic" ? 12 : ~u64{0};
-    in_.section(name);
-  }
-  void damaged(std::string_view why) override { in_.damaged(why); }
-
- private:
-  StateReader& in_;
-  u64 fields_left_ = ~u64{0};
-};
-}  // namespace
-
-Result<> Machine::Impl::restore_devices(std::span<const u8> saved) {
-  StateReader reader(saved);
-  if (ForgetfulReader forgetful(reader); teeth::active == teeth::Tooth::LostField) sync_devices(forgetful);
-  else sync_devices(reader);
-  if (reader.good() && !reader.at_end()) reader.damaged("the saved state is longer than it should be");
-  if (!reader.good()) return fail(ErrorKind::BadFile, "the saved state is damaged: " + reader.error());
-  idle_reported = false;
-  return {};
-}
 
 void Machine::Impl::deliver_input() {
   if (!input.any()) return;
@@ -233,7 +86,7 @@ void Machine::Impl::run_round(u64 until_count) {
       const u64 before = p.cpu.s.retired;
       run_slice(until_count - done);
       if (processors == 1) return end_round(round.reached);
-      if (board.power.any || p.was_shut_down || debugger.stop_pending()) return;
+      if (board.power.any || p.was_shut_down || debugger.stop_pending() || !damage.empty()) return;
       if (p.cpu.s.retired == before) break;  // it halted at once
     }
   }
@@ -254,6 +107,7 @@ std::optional<Stop> Machine::Impl::handle_power() {
     case PowerEvent::DebugExit: return Stop{StopReason::DebugExit, power.code};
     case PowerEvent::Reset:
       if (!plan && late_plan && !config.reset_stops) plan = late_plan();
+      if (!damage.empty()) return Stop{StopReason::Damaged};
       if (config.reset_stops || !plan) return Stop{StopReason::Reset};
       board.reset();
       round = {};
@@ -307,8 +161,10 @@ std::optional<Stop> Machine::Impl::start_round(const RunLimits& limits) {
 
 Stop Machine::Impl::run(const RunLimits& limits) {
   for (;;) {
+    if (!damage.empty()) return {StopReason::Damaged};
     if (auto stop = handle_power()) return *stop;
     if (stop_requested.exchange(false)) return {StopReason::Requested};
+    if (count() < limits.until_count && take_state()) continue;
     if (!round.active) {
       if (count() >= limits.until_count) return {StopReason::CountReached};
       if (auto stop = start_round(limits)) return *stop;
@@ -316,7 +172,7 @@ Stop Machine::Impl::run(const RunLimits& limits) {
     // A record of the journal is delivered at the very count where it was taken.
     const u64 next_input = input.next_count();
     run_round(next_input > count() ? std::min(limits.until_count, next_input) : limits.until_count);
-    if (board.power.any) continue;
+    if (board.power.any || !damage.empty()) continue;
     for (const auto& p : board.processors)
       if (p->was_shut_down) return {StopReason::TripleFault};
     if (debugger.take_stop()) return {StopReason::Debug};
@@ -406,6 +262,7 @@ void Machine::set_cpu_state(unsigned cpu, const CpuState& state) {
   c.s = state;
   c.s.gpr[kGprZero] = 0;
   c.refresh();
+  impl_->edits++;
 }
 
 bool Machine::read_physical(u64 address, std::span<u8> out) {
@@ -419,6 +276,7 @@ bool Machine::write_physical(u64 address, std::span<const u8> data) {
   for (u64 at = 0; at < data.size(); at++)
     if (impl_->board.memory.page(address + at).frame == kNoFrame) return false;
   impl_->board.memory.write(address, data);
+  impl_->edits++;
   return true;
 }
 
@@ -437,83 +295,15 @@ bool Machine::read_linear(unsigned cpu, u64 address, std::span<u8> out) {
   return true;
 }
 
-u64 Machine::hash() {
-  impl_->note_changes();
-  StateHasher hasher;
-  impl_->sync(hasher);
-  return hasher.digest();
+void Machine::set_damage(const std::string& why) {
+  if (!impl_->damage.empty()) return;
+  impl_->damage = why;
+  impl_->board.end_slice = true;
+  impl_->board.attention();
 }
+const std::string& Machine::damage() const { return impl_->damage; }
+u64 Machine::edits() const { return impl_->edits + impl_->debugger.edits(); }
 
-std::vector<u8> Machine::save() {
-  StateWriter writer;
-  impl_->sync(writer);
-  return writer.take();
-}
-
-Result<> Machine::restore(std::span<const u8> saved) {
-  // What was not zero may be so afterwards; what is not zero then is written.
-  for (u32 frame = 0; frame < ram().frames(); frame++)
-    if (!impl_->is_changed[frame] && !ram().is_zero(frame)) {
-      impl_->is_changed[frame] = true;
-      impl_->changed.push_back(frame);
-    }
-  StateReader reader(saved);
-  impl_->sync(reader);
-  if (reader.good() && !reader.at_end()) reader.damaged("the saved state is longer than it should be");
-  if (!reader.good()) return fail(ErrorKind::BadFile, "the saved state is damaged: " + reader.error());
-  impl_->idle_reported = false;
-  return {};
-}
-
-std::shared_ptr<const Checkpoint> Machine::checkpoint() {
-  impl_->note_changes();
-  impl_->board.memory.hash();  // watches for what is written from now on
-  Ram& ram = impl_->board.memory.ram();
-  std::vector<u32> written = std::exchange(impl_->changed, {});
-  std::sort(written.begin(), written.end());
-  std::vector<PageTree::Change> changes;
-  for (const u32 frame : written) {
-    impl_->is_changed[frame] = false;
-    const PageCopy* before = impl_->ram_then.page(frame);
-    const bool zero = ram.is_zero(frame);
-    if (before == nullptr ? zero : std::memcmp(before->bytes, ram.frame(frame), kPageSize) == 0) continue;
-    changes.push_back({frame, zero ? nullptr : std::make_shared<PageCopy>(ram.frame(frame), impl_->page_account.get())});
-  }
-  if (!changes.empty()) impl_->ram_then = impl_->ram_then.with(changes);
-  return std::make_shared<Checkpoint>(count(), impl_->input.taken(), impl_->save_devices(), impl_->page_account, impl_->ram_then,
-                                      std::move(written));
-}
-
-void Machine::restore(const Checkpoint& checkpoint) {
-  impl_->note_changes();
-  std::vector<u32> frames = PageTree::difference(impl_->ram_then, checkpoint.ram);
-  frames.insert(frames.end(), impl_->changed.begin(), impl_->changed.end());
-  for (const u32 frame : impl_->changed) impl_->is_changed[frame] = false;
-  std::sort(frames.begin(), frames.end());
-  frames.erase(std::unique(frames.begin(), frames.end()), frames.end());
-  for (const u32 frame : frames) {
-    const PageCopy* page = checkpoint.ram.page(frame);
-    impl_->put_back(frame, page != nullptr ? page->bytes : nullptr);
-  }
-  impl_->ram_then = checkpoint.ram;
-  // What was put back is as it was in that checkpoint: it did not change since, though it is to be hashed again.
-  impl_->board.memory.hash();
-  impl_->changed.clear();
-  const auto restored = impl_->restore_devices(checkpoint.devices);
-  VERIFY(restored.has_value(), "a checkpoint in memory could not be read");
-  impl_->input.rewind(checkpoint.taken);
-}
-
-Ram& Machine::ram() { return impl_->board.memory.ram(); }
-void Machine::put_page(u32 frame, const u8* contents) {
-  PhysicalMap& memory = impl_->board.memory;
-  u8* to = memory.page_for_writing(memory.physical_of(frame));
-  if (to == nullptr) impl_->put_back(frame, contents);  // it has code or page tables: somebody must hear of it
-  else if (contents == nullptr) std::memset(to, 0, kPageSize);
-  else std::memcpy(to, contents, kPageSize);
-}
-std::vector<u8> Machine::save_devices() { return impl_->save_devices(); }
-Result<> Machine::restore_devices(std::span<const u8> saved) { return impl_->restore_devices(saved); }
 void Machine::on_reset(std::function<std::optional<boot::BootPlan>()> plan) { impl_->late_plan = std::move(plan); }
 u64 Machine::checkpoint_pages() const { return *impl_->page_account; }
 

@@ -30,6 +30,7 @@ namespace callgate {
 
 class Checkpoint;
 class Debugger;
+class PageSource;
 class Ram;
 
 /// Which engine executes instructions. All give the same results.
@@ -79,12 +80,19 @@ enum class StopReason {
   Halted,        ///< every processor is halted with interrupts off: nothing can wake it
   Debug,         ///< the debugger's: see Debugger::hit()
   Idle,          ///< with RunLimits::stop_when_idle: every processor waits; see Stop::idle_ns
+  Damaged,       ///< what the machine goes on from turned out to be damaged: see Machine::damage()
 };
 
 struct Stop {
   StopReason reason;
   u32 code = 0;     ///< DebugExit: the guest's exit code
   u64 idle_ns = 0;  ///< Idle: guest time until the next timer (kNever: there is none)
+};
+
+/// A frame of RAM and the hash of its contents (Ram::hash_of).
+struct FrameHash {
+  u32 frame;
+  u64 hash;
 };
 
 /// When run() shall end beside the guest's own doing.
@@ -188,9 +196,20 @@ class Machine {
   void restore(const Checkpoint& checkpoint);
   /// For machine/snapshot: RAM by itself, and everything but RAM's contents. Error of restoring: BadFile.
   Ram& ram();
-  void put_page(u32 frame, const u8* contents);  ///< nullptr: zeros
+  /// A machine that did not run yet has these contents of the source's in its RAM, and zeros elsewhere.
+  void begin_with(std::shared_ptr<PageSource> source, std::span<const FrameHash> contents);
   std::vector<u8> save_devices();
   Result<> restore_devices(std::span<const u8> saved);
+  /// What it goes on from can't be had: from now on run() gives Damaged. The first reason counts.
+  void set_damage(const std::string& why);
+  const std::string& damage() const;
+  /// Changes by hand so far: set_cpu_state, write_physical and what a debugger wrote.
+  u64 edits() const;
+  /// For machine/recorder. note_place() remembers the state; state_since_place() gives records for a journal
+  /// (InputChannel::State) that make the state what it is now, in any machine that was in the remembered state and went on
+  /// from there by itself, to this count.
+  void note_place();
+  std::vector<InputRecord> state_since_place();
   /// Where the plan comes from that a guest's reset starts it with again, when nothing was loaded here (a snapshot was).
   void on_reset(std::function<std::optional<boot::BootPlan>()> plan);
   /// Host memory that the pages of all checkpoints take.

@@ -17,6 +17,7 @@ namespace {
 constexpr u64 kMostText = 1 << 20;
 constexpr u64 kMostFiles = 1024;
 constexpr u64 kMostInput = 1 << 20;
+constexpr u64 kMostState = kMostFramePayload - 64;
 constexpr u64 kMostBundle = u64{2} << 30;  ///< of all files together
 
 void text(StateIo& io, std::string& value, std::string_view name) {
@@ -27,7 +28,7 @@ void text(StateIo& io, std::string& value, std::string_view name) {
 
 void sync(StateIo& io, RecordedFile& f) {
   io.field(f.role);
-  io.limit(f.role, RecordedFile::Role::Module, "a file has an unknown role");
+  io.limit(f.role, RecordedFile::Role::Snapshot, "a file has an unknown role");
   text(io, f.name, "the name of a file is too long");
   text(io, f.arguments, "the arguments of a module are too long");
   io.fields(f.identity.size, f.identity.hash[0], f.identity.hash[1], f.bundled);
@@ -56,10 +57,12 @@ void sync(StateIo& io, RecordingHeader& h) {
 
 void sync(StateIo& io, InputRecord& r) {
   io.field(r.channel);
-  io.limit(r.channel, InputChannel::Test, "an unknown channel");
+  io.limit(r.channel, InputChannel::State, "an unknown channel");
   io.fields(r.count, r.time);
-  io.blob(r.bytes, kMostInput, "an input is too long");
+  io.blob(r.bytes, r.channel == InputChannel::State ? kMostState : kMostInput, "an input is too long");
 }
+
+void sync(StateIo& io, RecordedBranch& b) { io.fields(b.count, b.time, b.inputs); }
 
 void sync(StateIo& io, RecordedHash& h) { io.fields(h.count, h.time, h.hash); }
 
@@ -100,6 +103,7 @@ class Assembler {
     else if (kind == RecordKind::Input) error = input(frame);
     else if (kind == RecordKind::Hash) error = hash(frame);
     else if (kind == RecordKind::End) error = end(frame);
+    else if (kind == RecordKind::Branch) error = branch(frame);
     else error = fmt::format("it is of kind {}, which there is not", frame.kind);
     if (!error.empty()) return tl::make_unexpected(reader_.wrong(frame, error));
     return {};
@@ -171,6 +175,24 @@ class Assembler {
     return error;
   }
 
+  std::string branch(const Frame& frame) {
+    RecordedBranch b;
+    std::string error = decode(frame, b);
+    if (!error.empty()) return error;
+    if (!began_ || b.count > count_) return "it goes back to a place that was never reached";
+    u64 inputs = 0;
+    std::erase_if(out_.inputs, [&](const InputRecord& r) {
+      return r.channel == InputChannel::State ? r.count > b.count : ++inputs > b.inputs;
+    });
+    std::erase_if(out_.hashes, [&](const RecordedHash& h) { return h.count > b.count; });
+    if (!out_.inputs.empty() && out_.inputs.back().count > b.count) return "it keeps inputs of a later time";
+    count_ = b.count;
+    time_ = b.time;
+    if (!out_.inputs.empty()) time_ = std::max(time_, out_.inputs.back().time);
+    if (!out_.hashes.empty()) time_ = std::max(time_, out_.hashes.back().time);
+    return "";
+  }
+
   std::string end(const Frame& frame) {
     RecordedEnd e;
     std::string error = decode(frame, e);
@@ -219,6 +241,23 @@ std::vector<u8> encode(const RecordingHeader& header) { return encoded(header); 
 std::vector<u8> encode(const InputRecord& input) { return encoded(input); }
 std::vector<u8> encode(const RecordedHash& hash) { return encoded(hash); }
 std::vector<u8> encode(const RecordedEnd& end) { return encoded(end); }
+std::vector<u8> encode(const RecordedBranch& branch) { return encoded(branch); }
+
+const RecordedFile* snapshot_of(const RecordingHeader& header) {
+  for (const RecordedFile& f : header.files)
+    if (f.role == RecordedFile::Role::Snapshot) return &f;
+  return nullptr;
+}
+
+const char* name_of(RecordedFile::Role role) {
+  switch (role) {
+    case RecordedFile::Role::Kernel: return "kernel";
+    case RecordedFile::Role::Initrd: return "initrd";
+    case RecordedFile::Role::Module: return "module";
+    case RecordedFile::Role::Snapshot: return "snapshot";
+  }
+  return "file";
+}
 
 std::vector<u8> encode_contents(u32 file, u64 offset, std::span<const u8> bytes) {
   StateWriter writer;
@@ -226,6 +265,11 @@ std::vector<u8> encode_contents(u32 file, u64 offset, std::span<const u8> bytes)
   std::vector<u8> out = writer.take();
   out.insert(out.end(), bytes.begin(), bytes.end());
   return out;
+}
+
+std::string beside(const std::string& file, const std::string& name) {
+  const auto slash = file.rfind('/'), last = name.rfind('/');
+  return (slash == std::string::npos ? "" : file.substr(0, slash + 1)) + (last == std::string::npos ? name : name.substr(last + 1));
 }
 
 Result<RecordingHeader> decode_header(std::span<const u8> payload, const std::string& name, const char* what) {
@@ -238,12 +282,14 @@ Result<RecordingHeader> decode_header(std::span<const u8> payload, const std::st
                             "differently there. Use the build that made it",
                             name, what, h.version, h.behaviour, kBehaviour));
   std::string error = in.good() && !in.at_end() ? "it is longer than it should be" : in.error();
-  std::size_t kernels = 0, initrds = 0;
+  std::size_t kernels = 0, initrds = 0, snapshots = 0;
   for (const RecordedFile& f : h.files) {
     kernels += f.role == RecordedFile::Role::Kernel;
     initrds += f.role == RecordedFile::Role::Initrd;
+    snapshots += f.role == RecordedFile::Role::Snapshot;
   }
-  if (error.empty() && (kernels != 1 || initrds > 1)) error = "there must be one kernel, and at most one initrd";
+  if (error.empty() && (kernels != 1 || initrds > 1 || snapshots > 1))
+    error = "there must be one kernel, and at most one initrd and one snapshot";
   if (!error.empty())
     return fail(ErrorKind::BadFile, fmt::format("{}: the {} is damaged: record 0 at byte {}: {}", name, what, kFrameFileHeader, error));
   return h;

@@ -18,7 +18,7 @@ namespace callgate {
 /// a recording or a snapshot belongs to one of these numbers.
 constexpr u32 kBehaviour = 2;
 
-constexpr FrameFormat kRecordingFormat{"CGRECORD", 1, "recording", FrameSum::Crc32};
+constexpr FrameFormat kRecordingFormat{"CGRECORD", 2, "recording", FrameSum::Crc32};
 
 /// XXH3-128 and length of a file that the run began with.
 struct FileIdentity {
@@ -31,7 +31,7 @@ FileIdentity identity_of(std::span<const u8> contents);
 
 /// A file that the guest was started from.
 struct RecordedFile {
-  enum class Role : u8 { Kernel, Initrd, Module } role = Role::Kernel;
+  enum class Role : u8 { Kernel, Initrd, Module, Snapshot } role = Role::Kernel;
   std::string name;       ///< as it was given
   std::string arguments;  ///< of a Multiboot module
   FileIdentity identity;
@@ -52,6 +52,11 @@ struct RecordingHeader {
   boot::LinuxEntry linux_entry = boot::LinuxEntry::Auto;
   std::vector<RecordedFile> files;
 };
+/// The snapshot among them, which the run went on from (the others are for a guest that resets itself); nullptr: it began at
+/// power-on.
+const RecordedFile* snapshot_of(const RecordingHeader& header);
+/// What a person calls it: "kernel".
+const char* name_of(RecordedFile::Role role);
 /// Of this build's CPU model, for RecordingHeader::cpu_features.
 u64 cpu_features_hash();
 
@@ -88,7 +93,13 @@ struct Recording {
 };
 
 /// The kinds of records.
-enum class RecordKind : u32 { Header, Contents, Input, Hash, End };
+enum class RecordKind : u32 { Header, Contents, Input, Hash, End, Branch };
+
+/// Under a debugger a run may go back and on another way: what was recorded behind this place didn't happen.
+struct RecordedBranch {
+  u64 count = 0, time = 0;
+  u64 inputs = 0;  ///< so many inputs stay, not counting changes of the state; of these, those up to this count
+};
 
 /// The payloads, as bytes. Reading is read_recording's.
 std::vector<u8> encode(const RecordingHeader& header);
@@ -96,6 +107,10 @@ std::vector<u8> encode_contents(u32 file, u64 offset, std::span<const u8> bytes)
 std::vector<u8> encode(const InputRecord& input);
 std::vector<u8> encode(const RecordedHash& hash);
 std::vector<u8> encode(const RecordedEnd& end);
+std::vector<u8> encode(const RecordedBranch& branch);
+
+/// `name` in the folder of `file`, whatever folder it was in.
+std::string beside(const std::string& file, const std::string& name);
 
 /// Reads a header's payload. `name` and `what` (a recording, a snapshot) are for messages. Error: BadFile.
 Result<RecordingHeader> decode_header(std::span<const u8> payload, const std::string& name, const char* what);

@@ -8,44 +8,17 @@
 #include <unistd.h>
 
 #include <csignal>
-
 #include <cstdio>
-#include <cstdlib>
-#include <fstream>
 
 #include "machine/recorder.h"
 #include "machine/replay.h"
+#include "machine/test_files.h"
 #include "machine/test_guests.h"
 
 using namespace callgate;
 using namespace callgate::test;
 
 namespace {
-
-/// A folder that goes with the test.
-struct Folder {
-  Folder() {
-    char name[] = "/tmp/callgate-recording-XXXXXX";
-    REQUIRE(::mkdtemp(name) != nullptr);
-    path = name;
-  }
-  ~Folder() { (void)!std::system(("rm -rf " + path).c_str()); }
-  std::string path;
-  std::string operator/(const char* name) const { return path + "/" + name; }
-};
-
-void write_file(const std::string& path, std::span<const u8> bytes) {
-  std::ofstream(path, std::ios::binary).write(reinterpret_cast<const char*>(bytes.data()), static_cast<std::streamsize>(bytes.size()));
-}
-
-std::vector<u8> read_bytes(const std::string& path) {
-  std::ifstream in(path, std::ios::binary);
-  return {std::istreambuf_iterator<char>(in), {}};
-}
-
-std::span<const u8> bytes_of(const char* text) {
-  return {reinterpret_cast<const u8*>(text), std::char_traits<char>::length(text)};
-}
 
 struct Made {
   std::vector<u8> bytes;
@@ -58,7 +31,7 @@ Made record(const std::string& path, const MachineConfig& config, bool bundle, c
   boot::BootInputs inputs = small_kernel(*m, code);
   inputs.kernel.name = path + ".kernel";
   write_file(inputs.kernel.name, inputs.kernel.bytes);
-  auto recorder = Recorder::create({.path = path, .version = "test", .id = 7, .bundle = bundle, .hash_every = 30'000}, *m, inputs, {}).value();
+  auto recorder = Recorder::create({.path = path, .version = "test", .id = 7, .bundle = bundle, .hash_every = 30'000}, *m, start_of(inputs, {}, "test")).value();
   REQUIRE(m->load(std::move(inputs)).has_value());
   REQUIRE(recorder->begin().has_value());
   recorder->run({.until_count = until / 3});
@@ -122,7 +95,7 @@ TEST_CASE("every way that a run ends is found again") {
     CAPTURE(name);
     auto m = Machine::create(kConfig).value();
     boot::BootInputs inputs = small_kernel(*m, code);
-    auto recorder = Recorder::create({.path = folder / name, .bundle = true}, *m, inputs, {}).value();
+    auto recorder = Recorder::create({.path = folder / name, .bundle = true}, *m, start_of(inputs, {}, "test")).value();
     REQUIRE(m->load(std::move(inputs)).has_value());
     REQUIRE(recorder->begin().has_value());
     recorder->run({.until_count = 10'000, .stop_when_idle = true});
@@ -137,7 +110,7 @@ TEST_CASE("an end in the middle of halted time is found again") {
   Folder folder;
   auto m = Machine::create(kConfig).value();
   boot::BootInputs inputs = small_kernel(*m, kBusyGuest);
-  auto recorder = Recorder::create({.path = folder / "r", .bundle = true}, *m, inputs, {}).value();
+  auto recorder = Recorder::create({.path = folder / "r", .bundle = true}, *m, start_of(inputs, {}, "test")).value();
   REQUIRE(m->load(std::move(inputs)).has_value());
   REQUIRE(recorder->begin().has_value());
   for (int idle = 0; idle < 3; idle += recorder->run({.stop_when_idle = true}).reason == StopReason::Idle)
@@ -164,7 +137,7 @@ TEST_CASE("a replay stops where it is told to, and can go on live as a recording
   CHECK(r->outcome() == ReplayOutcome::Stopped);
   CHECK(r->machine().count() == 123'456);
   r->go_live();
-  auto child = Recorder::create({.path = folder / "child", .id = 8, .bundle = true, .hash_every = 30'000}, r->machine(), r->inputs(), r->boot_options(),
+  auto child = Recorder::create({.path = folder / "child", .id = 8, .bundle = true, .hash_every = 30'000}, r->machine(), r->start(true).value(),
                                 &r->recording()).value();
   REQUIRE(child->begin(&r->recording()).has_value());
   r->machine().serial_input(bytes_of("something else"));
@@ -199,7 +172,7 @@ TEST_CASE("an existing file is not written over") {
   Folder folder;
   write_file(folder / "r", bytes_of("mine"));
   auto m = busy_machine();
-  const auto refused = Recorder::create({.path = folder / "r"}, *m, small_kernel(*m, kBusyGuest), {});
+  const auto refused = Recorder::create({.path = folder / "r"}, *m, start_of(small_kernel(*m, kBusyGuest), {}, "test"));
   REQUIRE_FALSE(refused.has_value());
   CHECK(refused.error().message.find("exists already") != std::string::npos);
   CHECK(read_bytes(folder / "r").size() == 4);
@@ -370,7 +343,7 @@ TEST_CASE("a full disk ends the recording after a whole record, and the run goes
     ::setrlimit(RLIMIT_FSIZE, &limit);
     auto m = Machine::create(kConfig).value();
     boot::BootInputs inputs = small_kernel(*m, kBusyGuest);
-    auto recorder = Recorder::create({.path = path, .bundle = true, .hash_every = 5'000}, *m, inputs, {}).value();
+    auto recorder = Recorder::create({.path = path, .bundle = true, .hash_every = 5'000}, *m, start_of(inputs, {}, "test")).value();
     if (!m->load(std::move(inputs)).has_value() || !recorder->begin().has_value()) ::_exit(1);
     const Stop stop = recorder->run({.until_count = 400'000});
     ::_exit(stop.reason == StopReason::CountReached && m->count() == 400'000 && recorder->error() && !recorder->finish() ? 0 : 2);

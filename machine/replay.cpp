@@ -4,27 +4,13 @@
 
 #include <algorithm>
 
-#include "machine/boot/files.h"
 #include "machine/guest_cpu.h"
+#include "machine/origin_files.h"
+#include "machine/snapshot.h"
 
 namespace callgate {
 
 namespace {
-
-const char* role_name(RecordedFile::Role role) {
-  switch (role) {
-    case RecordedFile::Role::Kernel: return "kernel";
-    case RecordedFile::Role::Initrd: return "initrd";
-    case RecordedFile::Role::Module: return "module";
-  }
-  return "file";
-}
-
-/// `name` in the folder of the recording, whatever folder it was in.
-std::string beside(const std::string& recording, const std::string& name) {
-  const auto slash = recording.rfind('/'), last = name.rfind('/');
-  return (slash == std::string::npos ? "" : recording.substr(0, slash + 1)) + (last == std::string::npos ? name : name.substr(last + 1));
-}
 
 const char* words(StopReason reason) {
   switch (reason) {
@@ -36,6 +22,7 @@ const char* words(StopReason reason) {
     case StopReason::TripleFault: return "had a triple fault";
     case StopReason::Halted: return "halted for good";
     case StopReason::Idle: return "waited";
+    case StopReason::Damaged: return "could not go on";
     default: return "stopped";
   }
 }
@@ -52,51 +39,75 @@ Result<> Replay::check_machine() const {
   return {};
 }
 
-Result<> Replay::find_files() {
-  std::size_t module = 0;
-  for (std::size_t i = 0; i < recording_.header.files.size(); i++) {
-    const RecordedFile& f = recording_.header.files[i];
-    std::string given = f.role == RecordedFile::Role::Kernel ? options_.kernel : f.role == RecordedFile::Role::Initrd ? options_.initrd : "";
-    if (f.role == RecordedFile::Role::Module && module < options_.modules.size()) given = options_.modules[module++];
-    boot::BootFile file{f.name, {}, f.arguments};
-    if (f.bundled && given.empty()) {
-      file.bytes.assign(recording_.contents[i].begin(), recording_.contents[i].end());
-      std::vector<u8>().swap(recording_.contents[i]);
-    } else {
-      std::string path = given.empty() ? f.name : given;
-      auto bytes = boot::read_file(path);
-      if (!bytes && given.empty()) {
-        path = beside(recording_.name, f.name);
-        if (auto there = boot::read_file(path)) bytes = std::move(there);
-      }
-      if (!bytes)
-        return fail(bytes.error().kind, fmt::format("{}: the recording's {} is not there: give its place with --{}", bytes.error().message,
-                                                    role_name(f.role), role_name(f.role)));
-      file.bytes = std::move(*bytes);  // its name stays: Multiboot kernels are told theirs
-      if (identity_of(file.bytes) != f.identity)
-        return fail(ErrorKind::BadFile, fmt::format("{}: not the {} of {}: its hash is {}, and the recording's {}", path, role_name(f.role),
-                                                    recording_.name, identity_of(file.bytes).text(), f.identity.text()));
+Result<boot::FileBytes> Replay::read_file(std::size_t index) const {
+  const RecordedFile& f = recording_.header.files[index];
+  std::string given;
+  switch (f.role) {
+    case RecordedFile::Role::Kernel: given = options_.kernel; break;
+    case RecordedFile::Role::Initrd: given = options_.initrd; break;
+    case RecordedFile::Role::Snapshot: given = options_.snapshot; break;
+    case RecordedFile::Role::Module: {
+      std::size_t module = 0;
+      for (std::size_t i = 0; i < index; i++) module += recording_.header.files[i].role == RecordedFile::Role::Module;
+      if (module < options_.modules.size()) given = options_.modules[module];
     }
-    if (f.role == RecordedFile::Role::Kernel) inputs_.kernel = std::move(file);
-    else if (f.role == RecordedFile::Role::Initrd) inputs_.initrd = std::move(file);
-    else inputs_.modules.push_back(std::move(file));
   }
-  inputs_.command_line = recording_.header.command_line;
-  return {};
+  if (!f.bundled || !given.empty()) return read_origin_file(f, recording_.name, given);
+  return boot::FileBytes(recording_.contents[index].begin(), recording_.contents[index].end());
+}
+
+Result<RunStart> Replay::start(bool contents) {
+  RunStart start{recording_.header, {}};
+  if (!contents) return start;
+  started_from_.clear();
+  for (std::size_t i = 0; i < recording_.header.files.size(); i++) {
+    auto bytes = read_file(i);
+    if (!bytes) return tl::make_unexpected(bytes.error());
+    started_from_.push_back(std::move(*bytes));
+  }
+  for (const boot::FileBytes& bytes : started_from_) start.contents.push_back(bytes);
+  return start;
+}
+
+Result<> Replay::make_machine() {
+  const RecordingHeader& h = recording_.header;
+  const auto in_file = [&](const Error& e) { return fail(e.kind, fmt::format("{}: {}", recording_.name, e.message)); };
+  const OriginReader reader = [this](std::size_t i) { return read_file(i); };
+  if (const RecordedFile* snapshot = snapshot_of(h)) {
+    auto bytes = read_file(static_cast<std::size_t>(snapshot - h.files.data()));
+    if (!bytes) return tl::make_unexpected(bytes.error());
+    // It is read where it is, lazily, unless it is in the recording.
+    const bool bundled = snapshot->bundled && options_.snapshot.empty();
+    auto loaded = load_snapshot(std::vector<u8>(bytes->begin(), bytes->end()), bundled ? recording_.name : snapshot->name, options_.engine,
+                                options_.translator);
+    if (!loaded) return tl::make_unexpected(loaded.error());
+    const MachineConfig& there = loaded->header.origin.machine;
+    if (there.ram_bytes != h.machine.ram_bytes || there.cpus != h.machine.cpus)
+      return fail(ErrorKind::BadFile, fmt::format("{}: the recording is of another machine than its snapshot", recording_.name));
+    machine_ = std::move(loaded->machine);
+    machine_->on_reset([this, reader]() -> std::optional<boot::BootPlan> {
+      auto plan = plan_origin(recording_.header, machine_->memory_map(), reader);
+      if (plan) return std::move(*plan);
+      machine_->set_damage(plan.error().message);
+      return std::nullopt;
+    });
+    return {};
+  }
+  MachineConfig config = h.machine;
+  config.engine = options_.engine;
+  config.translator = options_.translator;
+  auto machine = Machine::create(config);
+  if (!machine) return in_file(machine.error());
+  machine_ = std::move(*machine);
+  auto inputs = read_origin(h, machine_->memory_map(), reader);
+  if (!inputs) return tl::make_unexpected(inputs.error());
+  return machine_->load(std::move(*inputs), {.linux_entry = h.linux_entry});
 }
 
 Result<std::unique_ptr<Replay>> Replay::create(Recording recording, const Options& options) {
   std::unique_ptr<Replay> r(new Replay(std::move(recording), options));
   if (auto good = r->check_machine(); !good) return tl::make_unexpected(good.error());
-  if (auto found = r->find_files(); !found) return tl::make_unexpected(found.error());
-  MachineConfig config = r->recording_.header.machine;
-  config.engine = options.engine;
-  config.translator = options.translator;
-  auto machine = Machine::create(config);
-  if (!machine) return fail(machine.error().kind, fmt::format("{}: {}", r->recording_.name, machine.error().message));
-  r->machine_ = std::move(*machine);
-  r->inputs_.memory = r->machine_->memory_map();
-  if (auto loaded = r->machine_->load(r->inputs_, r->boot_options()); !loaded) return tl::make_unexpected(loaded.error());
+  if (auto made = r->make_machine(); !made) return tl::make_unexpected(made.error());
   r->machine_->journal().replay(r->recording_.inputs);
   r->machine_->journal().hold(true);
   return r;
@@ -119,7 +130,7 @@ bool Replay::different(const std::string& how) {
 bool Replay::check_hash(const RecordedHash& expected) {
   const u64 hash = machine_->hash();
   if (hash != expected.hash || machine_->now() != expected.time) {
-    different(expected.count == 0
+    different(hashes_seen_ == 0 && &expected == recording_.hashes.data()
                   ? "already at the start, so another build made it"
                   : fmt::format("at count {} the state's hash is {:016x} at {} ns, and the recording's {:016x} at {} ns", expected.count,
                                 hash, machine_->now(), expected.hash, expected.time));
@@ -170,6 +181,8 @@ bool Replay::run(u64 slice) {
     u64 until = std::min({slice_end, last, std::max(options_.until, count + 1)});
     if (hashes_seen_ < hashes.size()) until = std::min(until, hashes[hashes_seen_].count);
     const Stop stop = machine_->run({until});
+    if (stop.reason == StopReason::Damaged)
+      return conclude(ReplayOutcome::Damaged, fmt::format("{} (found at count {}; {})", machine_->damage(), machine_->count(), matched_so_far()));
     if (machine_->journal().missed()) {
       const InputRecord& next = recording_.inputs[machine_->journal().taken()];
       return different(fmt::format("input {} was taken at count {}, {} ns, and that moment never came", machine_->journal().taken() + 1,

@@ -5,6 +5,8 @@
 #include <memory>
 #include <string>
 
+#include "machine/boot/file_bytes.h"
+#include "machine/recorder.h"
 #include "machine/recording.h"
 
 namespace callgate {
@@ -15,6 +17,7 @@ enum class ReplayOutcome {
   Stopped,    ///< at the count that was asked for; the same so far
   CutOff,     ///< the recording has no end: the same as far as it goes
   Different,  ///< see Replay::verdict()
+  Damaged,    ///< what it goes on from can't be had: see Replay::verdict()
 };
 
 class Replay {
@@ -25,7 +28,7 @@ class Replay {
     u64 until = ~u64{0};
     /// Where a file that is not bundled is read from, instead of where it was or beside the recording. By role; for
     /// modules in order.
-    std::string kernel, initrd;
+    std::string kernel, initrd, snapshot;
     std::vector<std::string> modules;
   };
   /// Makes the machine and loads it. Errors: BadFile (another build, CPU model or file), MissingFile, BadArgument, Host.
@@ -33,9 +36,9 @@ class Replay {
 
   Machine& machine() { return *machine_; }
   const Recording& recording() const { return recording_; }
-  /// What the machine was loaded from, for a recording that goes on from this one.
-  const boot::BootInputs& inputs() const { return inputs_; }
-  boot::BootOptions boot_options() const { return {.linux_entry = recording_.header.linux_entry}; }
+  /// What the machine was loaded from, for a recording that goes on from this one. With `contents` the files are read
+  /// (again) that were not bundled. Good as long as the replay. Errors as create's.
+  Result<RunStart> start(bool contents);
 
   /// Runs on, for `slice` instructions at most. True: over, see outcome().
   bool run(u64 slice);
@@ -47,7 +50,8 @@ class Replay {
 
  private:
   Replay(Recording recording, const Options& options) : recording_(std::move(recording)), options_(options) {}
-  Result<> find_files();
+  Result<boot::FileBytes> read_file(std::size_t index) const;
+  Result<> make_machine();
   Result<> check_machine() const;
   bool conclude(ReplayOutcome outcome, std::string verdict);
   bool different(const std::string& how);
@@ -57,7 +61,7 @@ class Replay {
 
   Recording recording_;
   Options options_;
-  boot::BootInputs inputs_;
+  std::vector<boot::FileBytes> started_from_;  ///< what start() gave out
   std::unique_ptr<Machine> machine_;
   std::size_t hashes_seen_ = 0;
   u64 last_good_ = 0;  ///< count of the last hash that was the same

@@ -5,11 +5,11 @@
 
 #include <algorithm>
 #include <cstring>
+#include <unordered_map>
 
 #include "base/bits.h"
 #include "base/state_io.h"
 #include "base/verify.h"
-#include "machine/boot/files.h"
 #include "machine/guest_cpu.h"
 #include "mmu/ram.h"
 
@@ -17,34 +17,17 @@ namespace callgate {
 
 namespace {
 
-enum class Kind : u32 { Header, Devices, Pages, End };
+/// Snapshots whose base has a base, and so on.
+constexpr unsigned kMostBases = 100;
+constexpr std::size_t kEntriesInTable = 65536;
+constexpr u64 kMostText = 1 << 20;
 
-/// Pages that are packed together.
-constexpr u32 kPagesInPiece = 64;
-/// Where firmware leaves something: below 1 MiB.
-constexpr u32 kLowFrames = 256;
-
-void sync(StateIo& io, SnapshotHeader& h) { io.fields(h.count, h.time, h.hash, h.pages); }
-
-/// Unpacks a record of pages: how many (u32), their frames (u32 each, in order), and an LZ4 block of their contents. What
-/// is wrong with it, or empty. `least`: the first frame that may come.
-std::string unpack(std::span<const u8> payload, Machine& machine, u32& least, u64& count) {
-  if (payload.size() < 4) return "it is too short";
-  const u32 pages = load_as<u32>(payload.data());
-  if (pages == 0 || pages > kPagesInPiece || payload.size() < 4 + 4 * pages) return "it has an impossible number of pages";
-  alignas(16) static thread_local u8 contents[kPagesInPiece * kPageSize];
-  const auto packed = payload.subspan(4 + 4 * pages);
-  const int size = static_cast<int>(pages * kPageSize);
-  if (LZ4_decompress_safe(reinterpret_cast<const char*>(packed.data()), reinterpret_cast<char*>(contents), static_cast<int>(packed.size()), size) != size)
-    return "it can't be unpacked";
-  for (u32 i = 0; i < pages; i++) {
-    const u32 frame = load_as<u32>(payload.data() + 4 + 4 * i);
-    if (frame < least || frame >= machine.ram().frames()) return "a page of it is out of range or order";
-    least = frame + 1;
-    machine.put_page(frame, contents + i * kPageSize);
-  }
-  count += pages;
-  return "";
+void sync(StateIo& io, SnapshotHeader& h) {
+  io.fields(h.count, h.time, h.hash);
+  std::vector<u8> name(h.base.name.begin(), h.base.name.end());
+  io.blob(name, kMostText, "the base's name is too long");
+  h.base.name.assign(name.begin(), name.end());
+  io.fields(h.base.count, h.base.hash, h.base.pages_sum);
 }
 
 std::vector<u8> encode(const SnapshotHeader& header) {
@@ -57,89 +40,71 @@ std::vector<u8> encode(const SnapshotHeader& header) {
   return out;
 }
 
-Result<SnapshotHeader> decode_first(const FrameReader& reader, const Frame& frame, const std::string& name) {
-  SnapshotHeader h;
-  StateReader in(frame.payload);
-  sync(in, h);
-  if (!in.good()) return tl::make_unexpected(reader.wrong(frame, in.error()));
-  auto origin = callgate::decode_header(frame.payload.subspan(32), name, kSnapshotFormat.what);
+/// A snapshot's parts but its machine.
+struct Parts {
+  SnapshotHeader header;
+  std::vector<u8> devices;
+  std::shared_ptr<SnapshotPages> pages;
+};
+
+Result<Parts> read_parts(std::shared_ptr<FileBytesAt> bytes, const std::string& name, unsigned depth);
+
+/// The base of the snapshot in the file `of`.
+Result<std::shared_ptr<SnapshotPages>> find_base(const SnapshotHeader& h, const std::string& of, unsigned depth) {
+  const SnapshotBase& base = h.base;
+  if (base.name.empty()) return nullptr;
+  if (depth == kMostBases) return fail(ErrorKind::BadFile, fmt::format("{}: too many snapshots stand on each other", of));
+  std::string path = base.name;
+  auto bytes = FileBytesAt::open(path);
+  if (!bytes) {
+    const std::string there = beside(of, path);
+    if (auto found = FileBytesAt::open(there)) {
+      bytes = std::move(found);
+      path = there;
+    }
+  }
+  if (!bytes) return fail(ErrorKind::MissingFile, fmt::format("{}: the base of the snapshot {} is not there", base.name, of));
+  auto parts = read_parts(std::move(*bytes), path, depth + 1);
+  if (!parts) return tl::make_unexpected(parts.error());
+  const SnapshotHeader& b = parts->header;
+  if (b.hash != base.hash || b.count != base.count || parts->pages->tables_sum() != base.pages_sum ||
+      b.origin.machine.ram_bytes != h.origin.machine.ram_bytes)
+    return fail(ErrorKind::BadFile, fmt::format("{}: not the base of {}: its state is that of count {} with hash {:016x}, and the base's "
+                                                "of count {} with hash {:016x}", path, of, b.count, b.hash, base.count, base.hash));
+  return std::move(parts->pages);
+}
+
+Result<Parts> read_parts(std::shared_ptr<FileBytesAt> bytes, const std::string& name, unsigned depth) {
+  auto file = FrameFile::open(std::move(bytes), name, kSnapshotFormat);
+  if (!file) return tl::make_unexpected(file.error());
+  Parts parts;
+  auto frame = file->read(kFrameFileHeader, 0);
+  if (!frame) return tl::make_unexpected(frame.error());
+  StateReader in(frame->payload);
+  sync(in, parts.header);
+  if (!in.good()) return tl::make_unexpected(file->wrong(*frame, in.error()));
+  const std::size_t head = 3 * 8 + 8 + parts.header.base.name.size() + 3 * 8;
+  auto origin = decode_header(frame->payload.subspan(head), name, kSnapshotFormat.what);
   if (!origin) return tl::make_unexpected(origin.error());
-  h.origin = std::move(*origin);
-  return h;
-}
-
-Result<Frame> expect(FrameReader& reader, Kind kind, const std::string& name, std::size_t size) {
-  auto frame = reader.next();
+  parts.header.origin = std::move(*origin);
+  frame = file->read(file->after(*frame), 1);
   if (!frame) return tl::make_unexpected(frame.error());
-  if (!*frame) return fail(ErrorKind::BadFile, fmt::format("{}: the snapshot is cut off at byte {}", name, size));
-  if ((*frame)->kind != static_cast<u32>(kind)) return tl::make_unexpected(reader.wrong(**frame, "it is not what should follow"));
-  return **frame;
+  if (frame->kind != static_cast<u32>(SnapshotRecord::Devices)) return tl::make_unexpected(file->wrong(*frame, "it is not what should follow"));
+  parts.devices.assign(frame->payload.begin(), frame->payload.end());
+  const u64 first = file->after(*frame);
+  auto base = find_base(parts.header, name, depth);
+  if (!base) return tl::make_unexpected(base.error());
+  const u64 frames = parts.header.origin.machine.ram_bytes >> kPageShift;
+  auto pages = SnapshotPages::open(std::move(*file), first, static_cast<u32>(std::min<u64>(frames, kNoFrame)), std::move(*base));
+  if (!pages) return tl::make_unexpected(pages.error());
+  parts.pages = std::move(*pages);
+  return parts;
 }
 
-}  // namespace
-
-Result<SnapshotHeader> save_snapshot(Machine& machine, const RecordingHeader& origin, const std::string& path) {
-  auto made = FrameWriter::create(path, kSnapshotFormat);
-  if (!made) return tl::make_unexpected(made.error());
-  FrameWriter& writer = **made;
-  SnapshotHeader h{origin, machine.count(), machine.now(), machine.hash(), 0};
-  h.origin.machine = machine.config();
-  h.origin.cpu_features = cpu_features_hash();
-  Ram& ram = machine.ram();
-  std::vector<u32> frames;
-  for (u32 f = 0; f < ram.frames(); f++)
-    if (!ram.is_zero(f)) frames.push_back(f);
-  h.pages = frames.size();
-  const auto append = [&](Kind kind, std::span<const u8> payload, bool compress) {
-    return writer.append(static_cast<u32>(kind), payload, compress);
-  };
-  Result<> done = append(Kind::Header, encode(h), true);
-  if (done) done = append(Kind::Devices, machine.save_devices(), true);
-  std::vector<u8> contents, payload;
-  for (std::size_t at = 0; at < frames.size() && done; at += kPagesInPiece) {
-    const u32 pages = static_cast<u32>(std::min<std::size_t>(kPagesInPiece, frames.size() - at));
-    contents.clear();
-    const std::size_t head = 4 + 4 * pages;
-    for (u32 i = 0; i < pages; i++) contents.insert(contents.end(), ram.frame(frames[at + i]), ram.frame(frames[at + i]) + kPageSize);
-    payload.assign(head + static_cast<std::size_t>(LZ4_compressBound(static_cast<int>(contents.size()))), 0);
-    store_as<u32>(payload.data(), pages);
-    for (u32 i = 0; i < pages; i++) store_as<u32>(payload.data() + 4 + 4 * i, frames[at + i]);
-    const int packed = LZ4_compress_default(reinterpret_cast<const char*>(contents.data()), reinterpret_cast<char*>(payload.data() + head),
-                                            static_cast<int>(contents.size()), static_cast<int>(payload.size() - head));
-    VERIFY(packed > 0, "LZ4 could not pack pages");
-    payload.resize(head + static_cast<std::size_t>(packed));
-    done = append(Kind::Pages, payload, false);
-  }
-  std::vector<u8> end(8);
-  store_as<u64>(end.data(), h.pages);
-  if (done) done = append(Kind::End, end, false);
-  if (!done) {
-    writer.remove();
-    return tl::make_unexpected(done.error());
-  }
-  return h;
-}
-
-Result<SnapshotHeader> read_snapshot_header(std::span<const u8> file, const std::string& name) {
-  auto reader = FrameReader::open(file, name, kSnapshotFormat);
-  if (!reader) return tl::make_unexpected(reader.error());
-  auto frame = expect(*reader, Kind::Header, name, file.size());
-  if (!frame) return tl::make_unexpected(frame.error());
-  return decode_first(*reader, *frame, name);
-}
-
-Result<LoadedSnapshot> load_snapshot(const std::string& path, Engine engine, const TranslatorTuning& tuning) {
-  auto bytes = boot::read_file(path);
-  if (!bytes) return tl::make_unexpected(bytes.error());
-  return load_snapshot(std::move(*bytes), path, engine, tuning);
-}
-
-Result<LoadedSnapshot> load_snapshot(boot::FileBytes bytes, const std::string& name, Engine engine, const TranslatorTuning& tuning) {
-  const std::size_t size = bytes.size();
-  LoadedSnapshot out;
-  auto header = read_snapshot_header(bytes, name);
-  if (!header) return tl::make_unexpected(header.error());
-  out.header = std::move(*header);
+Result<LoadedSnapshot> load(std::shared_ptr<FileBytesAt> bytes, const std::string& name, Engine engine, const TranslatorTuning& tuning) {
+  auto parts = read_parts(std::move(bytes), name, 0);
+  if (!parts) return tl::make_unexpected(parts.error());
+  LoadedSnapshot out{std::move(parts->header), std::move(parts->pages), nullptr};
   MachineConfig config = out.header.origin.machine;
   if (config.cpu_model == guest_cpu().model && out.header.origin.cpu_features != cpu_features_hash())
     return fail(ErrorKind::BadFile, fmt::format("{}: the CPU model \"{}\" of the snapshot offers other features than this build's: load it "
@@ -150,41 +115,160 @@ Result<LoadedSnapshot> load_snapshot(boot::FileBytes bytes, const std::string& n
   auto machine = Machine::create(config);
   if (!machine) return fail(machine.error().kind, fmt::format("{}: {}", name, machine.error().message));
   out.machine = std::move(*machine);
-
-  // A fresh machine has the firmware's leavings in its RAM: pages that are not in the file are zero.
   Machine& m = *out.machine;
-  for (u32 f = 0; f < std::min(m.ram().frames(), kLowFrames); f++)
-    if (!m.ram().is_zero(f)) m.put_page(f, nullptr);
-  auto reader = FrameReader::open(bytes, name, kSnapshotFormat);
-  if (!reader) return tl::make_unexpected(reader.error());
-  if (auto frame = expect(*reader, Kind::Header, name, size); !frame) return tl::make_unexpected(frame.error());
-  std::vector<u8> devices;
-  {
-    auto frame = expect(*reader, Kind::Devices, name, size);
-    if (!frame) return tl::make_unexpected(frame.error());
-    devices.assign(frame->payload.begin(), frame->payload.end());
-  }
-  u64 count = 0;
-  u32 least = 0;
-  for (;;) {
-    auto frame = reader->next();
-    if (!frame) return tl::make_unexpected(frame.error());
-    if (!*frame) return fail(ErrorKind::BadFile, fmt::format("{}: the snapshot is cut off at byte {}", name, size));
-    const Frame& f = **frame;
-    const auto wrong = [&](const std::string& why) { return tl::make_unexpected(reader->wrong(f, why)); };
-    if (f.kind == static_cast<u32>(Kind::End)) {
-      if (f.payload.size() != 8 || load_as<u64>(f.payload.data()) != count || count != out.header.pages) return wrong("pages are missing");
-      if (reader->position() != size) return wrong("there is more after the end");
-      break;
-    }
-    if (f.kind != static_cast<u32>(Kind::Pages)) return wrong("it is not what should follow");
-    if (const std::string error = unpack(f.payload, m, least, count); !error.empty()) return wrong(error);
-  }
-  if (auto restored = out.machine->restore_devices(devices); !restored)
+  std::vector<FrameHash> contents;
+  contents.reserve(out.pages->pages().size());
+  for (const SnapshotPage& page : out.pages->pages()) contents.push_back({page.frame, page.hash});
+  out.pages->on_damage([&m](const std::string& why) { m.set_damage(why); });
+  m.begin_with(out.pages, contents);
+  if (auto restored = m.restore_devices(parts->devices); !restored)
     return fail(ErrorKind::BadFile, fmt::format("{}: the snapshot is damaged: {}", name, restored.error().message));
-  if (out.machine->hash() != out.header.hash || out.machine->count() != out.header.count)
+  if (!m.damage().empty()) return fail(ErrorKind::BadFile, m.damage());
+  if (m.hash() != out.header.hash || m.count() != out.header.count)
     return fail(ErrorKind::BadFile, fmt::format("{}: the snapshot is not what it says: its state's hash is another one, so another build made it", name));
   return out;
+}
+
+/// Chooses what of RAM is written, and writes it.
+class PageWriter {
+ public:
+  PageWriter(Ram& ram, FrameWriter& writer, const SnapshotPages* base) : ram_(ram), writer_(writer), base_(base) {}
+
+  Result<> write(SnapshotPages* base_contents) {
+    choose(base_contents);
+    for (std::size_t at = 0; at < stored_.size(); at += kPagesInPiece)
+      if (auto done = piece(at); !done) return done;
+    SnapshotEnd end{pages_.size(), stored_.size(), writer_.position(), 2 + sizes_.size(), 0};
+    std::vector<u8> payload;
+    for (std::size_t at = 0; at < pages_.size(); at += kEntriesInTable) {
+      payload.clear();
+      for (std::size_t i = at; i < std::min(pages_.size(), at + kEntriesInTable); i++) {
+        put(payload, pages_[i].frame);
+        put(payload, pages_[i].slot);
+        put(payload, pages_[i].hash);
+      }
+      if (auto done = table(SnapshotRecord::Table, payload, end); !done) return done;
+    }
+    for (std::size_t at = 0; at < sizes_.size(); at += kEntriesInTable) {
+      payload.clear();
+      for (std::size_t i = at; i < std::min(sizes_.size(), at + kEntriesInTable); i++) put(payload, sizes_[i]);
+      if (auto done = table(SnapshotRecord::Sizes, payload, end); !done) return done;
+    }
+    payload.clear();
+    for (const u64 value : {end.pages, end.slots, end.tables_at, end.tables_sequence, end.tables_sum}) put(payload, value);
+    return writer_.append(static_cast<u32>(SnapshotRecord::End), payload, false);
+  }
+
+ private:
+  template <class T>
+  static void put(std::vector<u8>& out, T value) {
+    out.resize(out.size() + sizeof value);
+    store_as<T>(out.data() + out.size() - sizeof value, value);
+  }
+
+  bool same(u32 frame, const u8* contents) { return std::memcmp(ram_.frame(frame), contents, kPageSize) == 0; }
+
+  void choose(SnapshotPages* base_contents) {
+    std::unordered_map<u64, u32> seen;  // the slot of contents with that hash
+    u8 other[kPageSize];
+    for (u32 f = 0; f < ram_.frames(); f++) {
+      const u64 hash = ram_.hash_of(f);
+      if (hash == 0) continue;
+      if (base_ != nullptr && base_->hash_of(f) == hash) {
+        base_contents->read(f, other);
+        if (same(f, other)) {
+          pages_.push_back({f, kSlotOfBase, hash});
+          continue;
+        }
+      }
+      const auto [at, fresh] = seen.try_emplace(hash_bytes({ram_.frame(f), kPageSize}), static_cast<u32>(stored_.size()));
+      if (!fresh && same(f, ram_.frame(stored_[at->second]))) {
+        pages_.push_back({f, at->second, hash});
+        continue;
+      }
+      pages_.push_back({f, static_cast<u32>(stored_.size()), hash});
+      stored_.push_back(f);
+    }
+  }
+
+  Result<> piece(std::size_t at) {
+    const std::size_t pages = std::min<std::size_t>(kPagesInPiece, stored_.size() - at);
+    contents_.clear();
+    for (std::size_t i = 0; i < pages; i++) contents_.insert(contents_.end(), ram_.frame(stored_[at + i]), ram_.frame(stored_[at + i]) + kPageSize);
+    packed_.resize(static_cast<std::size_t>(LZ4_compressBound(static_cast<int>(contents_.size()))));
+    const int size = LZ4_compress_default(reinterpret_cast<const char*>(contents_.data()), reinterpret_cast<char*>(packed_.data()),
+                                          static_cast<int>(contents_.size()), static_cast<int>(packed_.size()));
+    VERIFY(size > 0, "LZ4 could not pack pages");
+    const u64 before = writer_.position();
+    auto done = writer_.append(static_cast<u32>(SnapshotRecord::Pages), std::span(packed_).first(static_cast<std::size_t>(size)), false);
+    sizes_.push_back(static_cast<u32>(writer_.position() - before));
+    return done;
+  }
+
+  Result<> table(SnapshotRecord kind, const std::vector<u8>& payload, SnapshotEnd& end) {
+    end.tables_sum = hash_bytes(payload, end.tables_sum);
+    return writer_.append(static_cast<u32>(kind), payload, false);
+  }
+
+  Ram& ram_;
+  FrameWriter& writer_;
+  const SnapshotPages* base_;
+  std::vector<SnapshotPage> pages_;
+  std::vector<u32> stored_;  ///< the frame of each slot
+  std::vector<u32> sizes_;   ///< of the records of pages
+  std::vector<u8> contents_, packed_;
+};
+
+}  // namespace
+
+Result<SnapshotHeader> save_snapshot(Machine& machine, const RecordingHeader& origin, const std::string& path, const std::string& base) {
+  SnapshotHeader h{origin, machine.count(), machine.now(), machine.hash(), {}};
+  h.origin.machine = machine.config();
+  h.origin.cpu_features = cpu_features_hash();
+  std::shared_ptr<SnapshotPages> base_pages;
+  if (!base.empty()) {
+    auto bytes = FileBytesAt::open(base);
+    if (!bytes) return tl::make_unexpected(bytes.error());
+    auto parts = read_parts(std::move(*bytes), base, 0);
+    if (!parts) return tl::make_unexpected(parts.error());
+    if (parts->header.origin.machine.ram_bytes != h.origin.machine.ram_bytes)
+      return fail(ErrorKind::BadArgument, fmt::format("{}: no base for this machine: it has another amount of RAM", base));
+    base_pages = std::move(parts->pages);
+    h.base = {base, parts->header.count, parts->header.hash, base_pages->tables_sum()};
+  }
+  auto made = FrameWriter::create(path, kSnapshotFormat);
+  if (!made) return tl::make_unexpected(made.error());
+  FrameWriter& writer = **made;
+  Result<> done = writer.append(static_cast<u32>(SnapshotRecord::Header), encode(h), true);
+  if (done) done = writer.append(static_cast<u32>(SnapshotRecord::Devices), machine.save_devices(), true);
+  if (done) done = PageWriter(machine.ram(), writer, base_pages.get()).write(base_pages.get());
+  // Pages of the machine's own beginning may have turned out to be damaged only now.
+  if (done && !machine.damage().empty()) done = fail(ErrorKind::BadFile, machine.damage());
+  if (!done) {
+    writer.remove();
+    return tl::make_unexpected(done.error());
+  }
+  return h;
+}
+
+Result<LoadedSnapshot> load_snapshot(const std::string& path, Engine engine, const TranslatorTuning& tuning) {
+  auto bytes = FileBytesAt::open(path);
+  if (!bytes) return tl::make_unexpected(bytes.error());
+  return load(std::move(*bytes), path, engine, tuning);
+}
+
+Result<LoadedSnapshot> load_snapshot(std::vector<u8> bytes, const std::string& name, Engine engine, const TranslatorTuning& tuning) {
+  return load(FileBytesAt::of(std::move(bytes)), name, engine, tuning);
+}
+
+Result<SnapshotInfo> check_snapshot(std::shared_ptr<FileBytesAt> bytes, const std::string& name) {
+  const u64 size = bytes->size();
+  auto parts = read_parts(std::move(bytes), name, 0);
+  if (!parts) return tl::make_unexpected(parts.error());
+  if (auto good = parts->pages->check(); !good) return tl::make_unexpected(good.error());
+  SnapshotInfo info{std::move(parts->header), size, parts->pages->pages().size(), parts->pages->slots(), 0};
+  for (const SnapshotPage& page : parts->pages->pages()) info.of_base += page.slot == kSlotOfBase;
+  return info;
 }
 
 }  // namespace callgate

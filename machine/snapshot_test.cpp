@@ -3,14 +3,14 @@
 
 #include <doctest/doctest.h>
 #include <fmt/format.h>
+
 #include <unistd.h>
 
 #include <chrono>
 #include <cstdio>
-#include <cstdlib>
-#include <fstream>
 #include <random>
 
+#include "machine/test_files.h"
 #include "machine/test_guests.h"
 #include "mmu/ram.h"
 
@@ -19,23 +19,6 @@ using namespace callgate::test;
 
 namespace {
 
-struct Folder {
-  Folder() {
-    char name[] = "/tmp/callgate-snapshot-XXXXXX";
-    REQUIRE(::mkdtemp(name) != nullptr);
-    path = name;
-  }
-  ~Folder() { (void)!std::system(("rm -rf " + path).c_str()); }
-  std::string path;
-  std::string operator/(const std::string& name) const { return path + "/" + name; }
-};
-
-boot::FileBytes read_bytes(const std::string& path) {
-  std::ifstream in(path, std::ios::binary);
-  const std::vector<char> bytes{std::istreambuf_iterator<char>(in), {}};
-  return {bytes.begin(), bytes.end()};
-}
-
 RecordingHeader origin() {
   RecordingHeader h;
   h.version = "test";
@@ -43,14 +26,14 @@ RecordingHeader origin() {
   return h;
 }
 
-boot::FileBytes saved(Machine& m) {
+std::vector<u8> saved(Machine& m) {
   Folder folder;
   const auto done = save_snapshot(m, origin(), folder / "s");
   REQUIRE_MESSAGE(done.has_value(), (done ? "" : done.error().message));
   return read_bytes(folder / "s");
 }
 
-std::unique_ptr<Machine> loaded(const boot::FileBytes& bytes, Engine engine = default_engine()) {
+std::unique_ptr<Machine> loaded(const std::vector<u8>& bytes, Engine engine = default_engine()) {
   auto made = load_snapshot(bytes, "s", engine);
   REQUIRE_MESSAGE(made.has_value(), (made ? "" : made.error().message));
   return std::move(made->machine);
@@ -61,14 +44,11 @@ void check_goes_on(const MachineConfig& config, const std::vector<u8>& code, u64
   CAPTURE(at);
   auto m = machine_with(code, config);
   m->run({.until_count = at});
-  const boot::FileBytes bytes = saved(*m);
+  const std::vector<u8> bytes = saved(*m);
   auto other = loaded(bytes, engine);
   REQUIRE(other->count() == m->count());
   REQUIRE(other->hash() == m->hash());
-  m->run({.until_count = end});
-  other->run({.until_count = end});
-  REQUIRE(other->count() == m->count());
-  REQUIRE(other->hash() == m->hash());
+  require_same_at(*m, *other, end);
   REQUIRE(saved(*loaded(bytes)) == bytes);
 }
 
@@ -137,33 +117,158 @@ TEST_CASE("a guest that resets itself after loading starts again when it is told
   CHECK(third->hash() == m->hash());
 }
 
+namespace {
+
+/// What is said of a snapshot's bytes: when it is loaded, or when its pages are wanted. Empty: nothing.
+std::string wrong_with(const std::vector<u8>& bytes) {
+  auto made = load_snapshot(bytes, "s");
+  if (!made) {
+    REQUIRE(made.error().kind == ErrorKind::BadFile);
+    return made.error().message;
+  }
+  const auto checked = check_snapshot(FileBytesAt::of(bytes), "s");
+  // Whoever takes all pages finds it, too: the machine doesn't run then, and can't be saved.
+  Machine& m = *made->machine;
+  for (u32 f = 0; f < m.ram().frames(); f++) m.ram().frame(f);
+  REQUIRE(m.damage().empty() == checked.has_value());
+  if (checked) return "";
+  REQUIRE(m.run({.until_count = m.count() + 10}).reason == StopReason::Damaged);
+  Folder folder;
+  const auto refused = save_snapshot(m, origin(), folder / "s");
+  REQUIRE_FALSE(refused.has_value());
+  REQUIRE(refused.error().message == m.damage());
+  REQUIRE(m.damage() == checked.error().message);
+  return m.damage();
+}
+
+}  // namespace
+
 TEST_CASE("a snapshot cut at any byte is refused") {
   auto m = machine_with({0x40, 0xEB, 0xFD}, {.ram_bytes = 2 << 20});
   m->run({.until_count = 100});
-  const boot::FileBytes bytes = saved(*m);
+  const std::vector<u8> bytes = saved(*m);
   for (std::size_t size = 0; size < bytes.size(); size += size < 3000 ? 1 : 97) {
     CAPTURE(size);
-    const auto refused = load_snapshot(boot::FileBytes(bytes.begin(), bytes.begin() + static_cast<std::ptrdiff_t>(size)), "s");
+    const auto refused = load_snapshot(std::vector<u8>(bytes.begin(), bytes.begin() + static_cast<std::ptrdiff_t>(size)), "s");
     REQUIRE_FALSE(refused.has_value());
     REQUIRE(refused.error().kind == ErrorKind::BadFile);
+    if (size > kFrameFileHeader) REQUIRE(refused.error().message.find(fmt::format("cut off at byte {}", size)) != std::string::npos);
   }
 }
 
 TEST_CASE("a flip of any bit of a snapshot is told with its place") {
   auto m = machine_with({0x40, 0xEB, 0xFD}, {.ram_bytes = 2 << 20});
   m->run({.until_count = 100});
-  boot::FileBytes bytes = saved(*m);
+  std::vector<u8> bytes = saved(*m);
+  REQUIRE(wrong_with(bytes).empty());
   std::mt19937_64 random(5);
   for (std::size_t at = 0; at < bytes.size(); at += 1 + random() % 5) {
     CAPTURE(at);
     const u8 bit = static_cast<u8>(1u << random() % 8);
     bytes[at] ^= bit;
-    const auto refused = load_snapshot(bytes, "s");
-    REQUIRE_FALSE(refused.has_value());
-    REQUIRE(refused.error().kind == ErrorKind::BadFile);
-    if (at >= kFrameFileHeader) REQUIRE(refused.error().message.find("at byte ") != std::string::npos);
+    const std::string wrong = wrong_with(bytes);
+    REQUIRE_FALSE(wrong.empty());
+    if (at >= kFrameFileHeader) REQUIRE(wrong.find("at byte ") != std::string::npos);
     bytes[at] ^= bit;
   }
+}
+
+TEST_CASE("damage that is found in the middle of a run stops it, and nothing else happens") {
+  auto m = busy_machine();
+  m->run({.until_count = 150'000});
+  Folder folder;
+  REQUIRE(save_snapshot(*m, origin(), folder / "s").has_value());
+  std::vector<u8> bytes = read_bytes(folder / "s");
+  // Somewhere in the pages, far from what the next instruction needs.
+  bytes[bytes.size() / 2] ^= 1;
+  write_file(folder / "bad", bytes);
+  for (const Engine engine : {Engine::Interpreter, default_engine()}) {
+    auto made = load_snapshot(folder / "bad", engine);
+    REQUIRE(made.has_value());
+    Machine& bad = *made->machine;
+    REQUIRE(bad.hash() == m->hash());
+    const Stop stop = bad.run({.until_count = 3'000'000});
+    CHECK(stop.reason == StopReason::Damaged);
+    CHECK(bad.count() < 3'000'000);
+    CHECK(bad.damage().starts_with((folder / "bad") + ": the snapshot is damaged: record "));
+    CHECK(bad.run({.until_count = 4'000'000}).reason == StopReason::Damaged);
+  }
+  // A file that is cut off while the machine runs.
+  auto made = load_snapshot(folder / "s");
+  REQUIRE(made.has_value());
+  REQUIRE(::truncate((folder / "s").c_str(), 2000) == 0);
+  CHECK(made->machine->run({.until_count = 3'000'000}).reason == StopReason::Damaged);
+  CHECK(made->machine->damage().find("it can't be read") != std::string::npos);
+}
+
+TEST_CASE("pages that are there already are left out: twice the same, and what a base has") {
+  Folder folder;
+  auto m = busy_machine();
+  m->run({.until_count = 60'000});
+  std::vector<u8> page(kPageSize);
+  for (std::size_t i = 0; i < page.size(); i++) page[i] = static_cast<u8>(i * i >> 3);
+  for (const u64 at : {0x80'0000, 0x90'1000, 0xA0'0000}) REQUIRE(m->write_physical(at, page));
+  REQUIRE(save_snapshot(*m, origin(), folder / "base").has_value());
+  const SnapshotInfo whole = check_snapshot(FileBytesAt::open(folder / "base").value(), "base").value();
+  CHECK(whole.pages >= whole.slots + 2);
+  CHECK(whole.of_base == 0);
+
+  m->run({.until_count = 70'000});
+  REQUIRE(m->write_physical(0x90'1000, std::vector<u8>(kPageSize)));  // zero now, and not so in the base
+  const auto done = save_snapshot(*m, origin(), folder / "delta", folder / "base");
+  REQUIRE_MESSAGE(done.has_value(), (done ? "" : done.error().message));
+  const SnapshotInfo delta = check_snapshot(FileBytesAt::open(folder / "delta").value(), folder / "delta").value();
+  CHECK(delta.of_base > 100);
+  CHECK(delta.slots < whole.slots);
+  CHECK(delta.bytes < whole.bytes);
+  m->run({.until_count = 80'000});
+  REQUIRE(save_snapshot(*m, origin(), folder / "third", folder / "delta").has_value());
+
+  // Saved again with the same base, without having run: the same bytes.
+  auto again = load_snapshot(folder / "delta");
+  REQUIRE_MESSAGE(again.has_value(), (again ? "" : again.error().message));
+  REQUIRE(save_snapshot(*again->machine, origin(), folder / "delta2", folder / "base").has_value());
+  CHECK(read_bytes(folder / "delta2") == read_bytes(folder / "delta"));
+  // A base of a base.
+  auto third = load_snapshot(folder / "third");
+  REQUIRE(third.has_value());
+  CHECK(third->machine->hash() == m->hash());
+  require_same_at(*third->machine, *m, 120'000);
+  require_same_at(*again->machine, *m, 120'000);
+
+  // Another one under the base's name; none; one of another machine.
+  auto other = busy_machine();
+  other->run({.until_count = 1'000});
+  REQUIRE(std::rename((folder / "base").c_str(), (folder / "moved").c_str()) == 0);
+  CHECK(load_snapshot(folder / "delta").error().kind == ErrorKind::MissingFile);
+  REQUIRE(save_snapshot(*other, origin(), folder / "base").has_value());
+  const auto refused = load_snapshot(folder / "delta");
+  REQUIRE_FALSE(refused.has_value());
+  CHECK(refused.error().message.find("not the base of") != std::string::npos);
+  auto small = machine_with(kBusyGuest, {.ram_bytes = 15 << 20});
+  CHECK(save_snapshot(*small, origin(), folder / "no", folder / "moved").error().kind == ErrorKind::BadArgument);
+}
+
+TEST_CASE("a checkpoint of a machine whose pages are not there yet can be gone back to") {
+  auto m = busy_machine();
+  m->run({.until_count = 50'000});
+  auto other = loaded(saved(*m));
+  const auto first = other->checkpoint();
+  const u64 hash = other->hash();
+  other->run({.until_count = 70'000});
+  const auto second = other->checkpoint();
+  const u64 then = other->hash();
+  other->run({.until_count = 200'000});
+  const u64 late = other->hash();
+  other->restore(*first);
+  REQUIRE(other->hash() == hash);
+  other->restore(*second);
+  REQUIRE(other->hash() == then);
+  other->restore(*first);
+  other->run({.until_count = 200'000});
+  CHECK(other->hash() == late);
+  m->run({.until_count = 200'000});
+  CHECK(m->hash() == late);
 }
 
 TEST_CASE("a file that exists is not written over, and a machine of 512 MiB is loaded at once") {

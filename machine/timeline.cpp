@@ -159,7 +159,7 @@ Stop Timeline::run(const RunLimits& limits, const Runner& runner) {
     if (past) until = std::min(until, end_);
     // Halted time that went by before is not waited for again.
     const RunLimits piece{until, limits.stop_when_idle && !past};
-    const Stop stop = runner ? runner(piece) : machine_.run(piece);
+    const Stop stop = runner ? runner(piece) : !past && present_runner_ ? present_runner_(piece) : machine_.run(piece);
     const u64 now_at = machine_.count();
     const bool reached = stop.reason == StopReason::CountReached && now_at == until;
     settled_ = reached;

@@ -77,6 +77,8 @@ class Timeline {
   using Runner = std::function<Stop(const RunLimits&)>;
   /// As Machine::run (which is the default runner), taking checkpoints on the way. An interrupt() gives Requested.
   Stop run(const RunLimits& limits = {}, const Runner& runner = {});
+  /// What runs the machine on in the present when run() is not told: a recorder.
+  void run_with(Runner runner) { present_runner_ = std::move(runner); }
 
   // --- to any place -------------------------------------------------------------------------------------------
   enum class Arrival {
@@ -170,6 +172,7 @@ class Timeline {
   bool settled_ = true;  ///< the machine stands at the first moment of its count
   Stop last_stop_{StopReason::CountReached};
   std::function<bool(const Progress&)> progress_;
+  Runner present_runner_;
   std::atomic<bool> interrupted_{false};
 };
 

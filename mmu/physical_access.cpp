@@ -15,10 +15,12 @@ void PhysicalMap::read_bytes(u64 physical, std::span<u8> out, bool registers) {
     }
     // A copy: the target may change the map.
     const Piece p = find(physical);
-    const u64 n = std::min<u64>(out.size(), p.end - physical);
+    u64 n = std::min<u64>(out.size(), p.end - physical);
     const u64 at = physical - p.base;
     if (p.kind == Kind::Ram) {
-      std::memcpy(out.data(), ram_->data() + p.offset + at, n);
+      const u64 offset = p.offset + at;
+      n = std::min(n, kPageSize - (offset & kPageMask));
+      std::memcpy(out.data(), ram_->frame(static_cast<u32>(offset >> kPageShift)) + (offset & kPageMask), n);
     } else if (p.kind == Kind::Rom) {
       std::memcpy(out.data(), p.rom + at, n);
     } else if (p.kind == Kind::Mmio && registers) {

@@ -158,7 +158,8 @@ PhysicalPage PhysicalMap::page_slow(u64 physical) const {
   if (p.kind == Kind::Rom) return {p.rom + (base - p.base), kNoFrame};
   if (p.kind != Kind::Ram) return {};
   const u64 offset = p.offset + (base - p.base);
-  return {ram_->data() + offset, static_cast<u32>(offset >> kPageShift)};
+  const u32 frame = static_cast<u32>(offset >> kPageShift);
+  return {ram_->frame(frame), frame};
 }
 
 u64 PhysicalMap::physical_of(u32 frame) const {

@@ -60,10 +60,26 @@ Ram::~Ram() { munmap(data_, size_); }
 
 bool Ram::is_zero(u32 f) const { return all_zero(frame(f)); }
 
+u64 Ram::hash_of(u32 frame, const u8* contents) {
+  return all_zero(contents) ? 0 : hash_bytes({contents, kPageSize}, u64{frame} + 1);
+}
+
+void Ram::make_absent(u32 f, u64 hash) {
+  VERIFY((flags_[f] & (kFrameSlowWrite | kFrameAbsent)) == kFrameClean, "a frame in use was made absent");
+  hash_ += hash - hashes_[f];
+  hashes_[f] = hash;
+  set_flags(f, kFrameAbsent);
+}
+
+void Ram::put_absent(u32 f, const u8* contents) {
+  VERIFY(absent(f), "a frame that is there was brought");
+  std::memcpy(data_ + (u64{f} << kPageShift), contents, kPageSize);
+  clear_flags(f, kFrameAbsent);
+}
+
 u64 Ram::hash_and_clean() {
   for (const u32 f : dirty_) {
-    const u8* p = frame(f);
-    const u64 now = all_zero(p) ? 0 : hash_bytes({p, kPageSize}, u64{f} + 1);
+    const u64 now = hash_of(f, frame(f));
     hash_ += now - hashes_[f];
     hashes_[f] = now;
     set_flags(f, kFrameClean);
@@ -78,7 +94,9 @@ void Ram::clear() {
   for (u32 f = 0; f < frames(); f++) {
     hashes_[f] = 0;
     set_flags(f, kFrameClean);
+    clear_flags(f, kFrameAbsent);
   }
+  source_ = nullptr;
   dirty_.clear();
   hash_ = 0;
 }

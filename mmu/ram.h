@@ -7,6 +7,7 @@
 
 #include "base/result.h"
 #include "base/types.h"
+#include "mmu/page_source.h"
 
 namespace callgate {
 
@@ -15,6 +16,7 @@ constexpr u8 kFrameCode = 1;   ///< instructions of the frame are decoded somewh
 constexpr u8 kFrameTable = 2;  ///< cached translations came through page-table entries of the frame
 constexpr u8 kFrameClean = 4;  ///< not written since the last hash
 constexpr u8 kFrameWriteCached = 8;  ///< some soft TLB may hold a direct write mapping of the frame
+constexpr u8 kFrameAbsent = 16;      ///< its contents are still with the PageSource
 constexpr u8 kFrameSlowWrite = kFrameCode | kFrameTable | kFrameClean;
 
 /// No frame: the address is not RAM.
@@ -31,9 +33,13 @@ class Ram {
 
   u64 size() const { return size_; }
   u32 frames() const { return static_cast<u32>(size_ >> kPageShift); }
-  /// The whole of RAM. Reading is always fine; whoever writes goes through PhysicalMap.
+  /// The whole of RAM, of which absent frames are not there. Whoever writes goes through PhysicalMap.
   u8* data() const { return data_; }
-  u8* frame(u32 frame) const { return data_ + (u64{frame} << kPageShift); }
+  /// A frame's first byte. Reading is always fine.
+  u8* frame(u32 frame) const {
+    if (flags_[frame] & kFrameAbsent) [[unlikely]] source_->bring(frame, const_cast<Ram&>(*this));
+    return data_ + (u64{frame} << kPageShift);
+  }
   /// The frame of a host pointer, or kNoFrame when it points elsewhere (ROM).
   u32 frame_of(const u8* host) const {
     const u64 offset =
@@ -61,6 +67,18 @@ class Ram {
   /// makes the TLBs forget their write mappings. Equal contents give equal hashes, whatever was written in between.
   u64 hash_and_clean();
 
+  /// From now on absent frames come from `source`, which must outlive them; nullptr: there are none.
+  void bring_from(PageSource* source) { source_ = source; }
+  /// A frame that was not written since the last hash has contents of the source's from now on. `hash`: hash_of them.
+  void make_absent(u32 frame, u64 hash);
+  /// The contents of an absent frame, which is there from now on.
+  void put_absent(u32 frame, const u8* contents);
+  bool absent(u32 frame) const { return flags_[frame] & kFrameAbsent; }
+  /// What contents add to the hash of RAM: 0 when they are all zero.
+  static u64 hash_of(u32 frame, const u8* contents);
+  /// The same of the frame as of the last hash.
+  u64 hash_of(u32 frame) const { return hashes_[frame]; }
+
   /// Zeroes everything and gives the host its memory back. Keeps the flags but Clean. Only PhysicalMap calls this.
   void clear();
 
@@ -77,6 +95,7 @@ class Ram {
   std::unique_ptr<u64[], Free> hashes_;  ///< of each frame as of the last hash; an all-zero frame has 0
   std::vector<u32> dirty_;
   u64 hash_ = 0;  ///< the sum of hashes_
+  PageSource* source_ = nullptr;
 };
 
 }  // namespace callgate

@@ -156,6 +156,7 @@ void Stub::ended(const Stop& stop) {
     case StopReason::Reset: what = "the guest reset itself"; break;
     case StopReason::DebugExit: what = "the guest wrote the debug-exit port"; break;
     case StopReason::Halted: what = "every processor is halted and nothing can wake it"; break;
+    case StopReason::Damaged: what = machine_.damage().c_str(); break;
     case StopReason::TripleFault:
       what = "triple fault";
       signal = kSigAbort;
