@@ -1,4 +1,4 @@
-// Random programs that go into a kernel and out again by SYSCALL, SYSRET, interrupts and faults, with SWAPGS, CLI, STI, CLAC, STAC
+// Random programs that go into a kernel and out again by SYSCALL, SYSRET, IRETQ, interrupts and faults, with SWAPGS, CLI, STI, CLAC, STAC
 // and RDTSC on the way, at every privilege level and with unusual flags and addresses: both engines must stop in the same state
 // at any count. Interrupts come at random moments.
 #include <doctest/doctest.h>
@@ -6,6 +6,7 @@
 #include <random>
 #include <vector>
 
+#include "cpu/system/segments.h"
 #include "cpu/system/test_machine.h"
 #include "jit/test_engine.h"
 
@@ -33,7 +34,13 @@ const std::vector<Code> kAnywhere = {
 const std::vector<Code> kInKernel = {
     {0xFA}, {0xFB}, {0xFB, 0x90}, {0xFB, 0xFA}, {0xFB, 0xFB}, {0x0F, 0x01, 0xCA}, {0x0F, 0x01, 0xCB}, {0x0F, 0x01, 0xF8},
     {0x48, 0x89, 0x07},  // mov [rdi], rax: the user's, so only with AC
-    {0x48, 0x8B, 0x07}, {0x48, 0x89, 0x06}, {0x0F, 0x01, 0xCB, 0x48, 0x89, 0x07, 0x0F, 0x01, 0xCA}, {0x50, 0x9D},
+    {0x48, 0x8B, 0x07}, {0x48, 0x89, 0x06},
+    // IRETQ to the next instruction: mov eax, ss; push rax; push rsp; add [rsp], 8; pushf; mov eax, cs; push rax; lea, push; iretq
+    {0x8C, 0xD0, 0x50, 0x54, 0x48, 0x83, 0x04, 0x24, 8, 0x9C, 0x8C, 0xC8, 0x50, 0x48, 0x8D, 0x05, 3, 0, 0, 0, 0x50, 0x48, 0xCF},
+    {0x9C, 0x8F, 0x06},  // pushf; pop [rsi]
+    {0x48, 0x0F, 0xC7, 0x0E}, {0x0F, 0xC7, 0x0E}, {0x48, 0x0F, 0xC7, 0x4E, 0x08},  // cmpxchg16b [rsi], cmpxchg8b [rsi], misaligned
+    {0x48, 0x8B, 0x06, 0x48, 0x8B, 0x56, 0x08, 0xF0, 0x48, 0x0F, 0xC7, 0x0E},     // one that succeeds
+    {0x0F, 0x01, 0xCB, 0x48, 0x89, 0x07, 0x0F, 0x01, 0xCA}, {0x50, 0x9D},
 };
 
 /// A program for ring 3, and the kernel behind its SYSCALL.
@@ -106,6 +113,9 @@ class Side {
     s.msr.sfmask = seed % 3 == 0 ? 0x47700 : seed % 3 == 1 ? 0x257FD5 : 0x100;
     s.msr.tsc_aux = 17;
     s.msr.tsc_adjust = seed << 30;
+    // As kernels have them, for IRETQ: without segments that it would have to take away.
+    if (seed % 8 < 5)
+      for (const SegReg seg : {ES, DS, FS, GS}) s.seg[seg] = null_segment(0);
     s.seg[GS].base = kUserData;
     s.msr.kernel_gs_base = kKernelData;
     s.gpr[RDI] = kUserData;

@@ -193,6 +193,7 @@ u32 Translator::Impl::translate(Cpu& c, const BlockKey& key, const ir::Mode& mod
   }
   if (key.mode & kModeX87) x64::note_x87(block, host);
   x64::note_vex(block, host, key.mode & kModeAvx);
+  x64::note_special(block);
   order_ops(block);
   if (options.passes && !(key.mode & kModeUngrouped)) probe_groups(block);
   if (options.passes) flags_liveness(block);

@@ -156,6 +156,8 @@ void Emitter::emit_insn(const ir::BlockInsn& insn) {
     if (const X87Form x87 = x87_form(block_->mode, insn.insn); x87.kind != X87Form::None) return emit_x87(x87);
   if (insn.count != 0)
     if (const VexForm vex = vex_form(block_->mode, insn.insn, context_.host, true); vex.kind != VexForm::None) return emit_vex(vex);
+  if (insn.count != 0)
+    if (const SpecialForm special = special_form(block_->mode, insn.insn); special != SpecialForm::None) return emit_special(special);
   if (insn.count == 0 || insn.insn.ends_block) settle_x87();
   const bool overwrites = writes_inputs_of(recipe_, insn);
   if (overwrites && after != 0 && insn.count != 0 && flags_in_host_ && !destroys_flags(insn)) {

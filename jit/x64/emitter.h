@@ -21,6 +21,7 @@
 #include "jit/x64/flag_thunks.h"
 #include "jit/x64/host.h"
 #include "jit/x64/registers.h"
+#include "jit/x64/special_form.h"
 #include "jit/x64/system_form.h"
 #include "jit/x64/thunks.h"
 #include "jit/x64/vector_form.h"
@@ -306,6 +307,17 @@ class Emitter final : private asmjit::ErrorHandler {
   void load_flat_segments(unsigned dpl);
   void write_flags_from_eax();
   void enter_context(AccessContext context);
+
+  // --- lower_iret.cpp
+  void emit_iretq(const asmjit::Label& slow);
+  void return_by_frame(unsigned dpl, const asmjit::Label& slow);
+  void require_flat(i32 offset, unsigned dpl, bool code, const asmjit::Label& slow);
+  void look_up_read(unsigned size, const asmjit::Label& otherwise);
+
+  // --- lower_special.cpp
+  void emit_special(SpecialForm form);
+  void emit_push_flags();
+  void emit_compare_swap();
 
   // --- lower_code.cpp
   void emit_check(const CodeCheck& check);

@@ -138,6 +138,7 @@ bool Emitter::emit_rounds() {
   for (const ir::BlockInsn& insn : block_->insns) {
     if (vector_form(*block_, insn).kind != VectorForm::None && !entry.vectors) return false;
     if (vex_form(block_->mode, insn.insn, context_.host, true).kind == VexForm::Vector && !entry.wide_vectors) return false;
+    if (special_form(block_->mode, insn.insn) != SpecialForm::None) return false;
     if (x87_form(block_->mode, insn.insn).kind != X87Form::None) return false;  // it tells where the last one was
   }
   const LoopPlan& plan = loop_->plan;

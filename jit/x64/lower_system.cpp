@@ -149,6 +149,7 @@ void Emitter::emit_system(const ir::BlockInsn& b, SystemForm form) {
     case SystemForm::None: break;
     case SystemForm::Syscall: emit_syscall((b.rip + b.insn.length) & block_->mode.rip_mask(), slow); break;
     case SystemForm::Sysret: emit_sysret(slow); break;
+    case SystemForm::Iretq: emit_iretq(slow); break;
     case SystemForm::Swapgs:
       require_ring0(slow);
       a_.mov(x86::rax, segment_field(GS, offsetof(Segment, base), 8));

@@ -47,7 +47,8 @@ void Emitter::emit_vex(const VexForm& f) {
 
 const ir::Op* Emitter::access_of_insn() const {
   for (u32 n = insn_->first; n < insn_->first + insn_->count; n++)
-    if (block_->ops[n].opcode == ir::Opcode::Load || block_->ops[n].opcode == ir::Opcode::Modify) return &block_->ops[n];
+    if (const ir::Opcode o = block_->ops[n].opcode; o == ir::Opcode::Load || o == ir::Opcode::Modify || o == ir::Opcode::Store)
+      return &block_->ops[n];
   return nullptr;
 }
 

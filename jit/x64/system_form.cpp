@@ -17,6 +17,7 @@ SystemForm system_form(const ir::Mode& mode, const Insn& insn) {
       {"syscall", SystemForm::Syscall}, {"sysret", SystemForm::Sysret}, {"swapgs", SystemForm::Swapgs},
       {"cli", SystemForm::Cli},         {"sti", SystemForm::Sti},       {"clac", SystemForm::Clac},
       {"stac", SystemForm::Stac},       {"rdtsc", SystemForm::Rdtsc},   {"rdtscp", SystemForm::Rdtscp},
+      {"iret", SystemForm::Iretq},
   };
   const std::string_view name = insn.row->name;
   if (name == "mov") {
@@ -25,8 +26,9 @@ SystemForm system_form(const ir::Mode& mode, const Insn& insn) {
   }
   for (const Name& n : kNames) {
     if (name != n.name) continue;
-    // SYSRET to compatibility mode changes the mode, and that needs another block's code.
-    return n.form == SystemForm::Sysret && insn.width != 8 ? SystemForm::None : n.form;
+    // A return to compatibility mode changes the mode, and that needs another block's code.
+    const bool returns = n.form == SystemForm::Sysret || n.form == SystemForm::Iretq;
+    return returns && insn.width != 8 ? SystemForm::None : n.form;
   }
   return SystemForm::None;
 }
