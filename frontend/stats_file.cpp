@@ -37,6 +37,7 @@ Result<> StatsFile::write(Machine& machine, double seconds) {
     number("blocks_translated", s.blocks);
     number("block_versions", s.versions);
     number("loops_in_rounds", s.loops);
+    number("hot_paths", s.paths);
     number("instructions_translated", s.translated);
     number("translation_seconds", static_cast<double>(s.translation_ns) / 1e9);
     number("code_bytes", s.code_bytes);

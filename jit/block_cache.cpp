@@ -122,6 +122,15 @@ void BlockCache::connect(u32 number, u32 to) {
   b.incoming.push_back(number);
 }
 
+std::optional<u32> BlockCache::followed(const TranslatedBlock& block, u64 target) const {
+  for (u32 n = block.first_link; n < block.first_link + block.links; n++) {
+    const Link& l = links_[n];
+    if (l.target != target || l.counter == nullptr) continue;
+    return *l.counter == kNever ? promote_after : promote_after - *l.counter;
+  }
+  return std::nullopt;
+}
+
 void BlockCache::disconnect(u32 number) {
   TranslatedBlock& block = blocks_[number];
   for (const u32 from : block.incoming) {

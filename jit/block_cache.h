@@ -4,6 +4,7 @@
 
 #include <deque>
 #include <memory>
+#include <optional>
 #include <unordered_map>
 #include <vector>
 
@@ -49,6 +50,7 @@ struct TranslatedBlock {
   std::unique_ptr<CheckedCode> checked;
   u16 runs = 0;  ///< of a restless one: how often it was interpreted since it was last written
   u8 versions = 0;  ///< how many of it there are for other entry states
+  u32 first_link = 0, links = 0;  ///< its own
   std::vector<u32> incoming;  ///< links that go to it
 };
 
@@ -85,9 +87,12 @@ class BlockCache {
   u32 next_number() const { return static_cast<u32>(blocks_.size()); }
   u32 next_link() const { return static_cast<u32>(links_.size()); }
   TranslatedBlock& block(u32 number) { return blocks_[number]; }
+  const TranslatedBlock& block(u32 number) const { return blocks_[number]; }
   Link& link(u32 number) { return links_[number]; }
   u32 add(TranslatedBlock block);
   void add_link(const Link& link) { links_.push_back(link); }
+  /// How often a link was followed while it counted; none: it doesn't count, or the block has no such link.
+  std::optional<u32> followed(const TranslatedBlock& block, u64 target) const;
   /// Makes the link's jump for the block's entry state go to the block.
   void connect(u32 link, u32 block);
   static constexpr u8 kMostVersions = 4;
@@ -204,7 +209,7 @@ BlockCache::Written BlockCache::invalidate(u32 number, unsigned offset, unsigned
       if (b.checked == nullptr || checked_too) {
         u8& rewrites = frame.rewrites[b.offset / kGranule];
         if (size >= kBulk) rewrites = 0;
-        else if (rewrites < kMostRewrites) rewrites++;
+        else if (b.key.entry == 0 && rewrites < kMostRewrites) rewrites++;  // a version may only go on here
         disconnect(n);
         erase(n);
         b.valid = false;

@@ -65,7 +65,10 @@ bool ends_block(const Insn& insn) { return insn.ends_block || insn.row == nullpt
 
 void build_block(std::span<const u8> code, unsigned most, ir::Block& block, std::size_t end) {
   block.clear();
-  u64 rip = block.rip;
+  append_block(code, block.rip, most, block, end);
+}
+
+void append_block(std::span<const u8> code, u64 rip, unsigned most, ir::Block& block, std::size_t end) {
   std::size_t at = 0;
   while (block.insns.size() < most && at < std::min(code.size(), end)) {
     ir::BlockInsn b;

@@ -16,7 +16,10 @@ constexpr unsigned kMostInsns = 64;
 /// whole are left out, and those that begin at or behind `end`; a block may be empty.
 void build_block(std::span<const u8> code, unsigned most, ir::Block& block, std::size_t end = ~std::size_t{0});
 
-/// How many bytes of code it was made from.
+/// Appends the code at `rip` likewise, until the block has `most` instructions.
+void append_block(std::span<const u8> code, u64 rip, unsigned most, ir::Block& block, std::size_t end = ~std::size_t{0});
+
+/// From its first byte to its last one: what lies between is not all its code if it was made from several pieces.
 inline u64 block_bytes(const ir::Block& b) { return b.insns.back().rip + b.insns.back().insn.length - b.rip; }
 
 /// All SSE exceptions are masked: only then does the host execute vector instructions.

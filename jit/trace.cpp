@@ -29,13 +29,11 @@ std::string trace(const ir::Block& block, std::span<const u8> code, std::span<co
   const auto host_code = [&](std::size_t from, std::size_t to) { return listing(host.subspan(from, to - from), address + from); };
   std::string s = fmt::format("block {:#x}, {} instructions, {} bytes of host code\n{}", block.rip, block.insns.size(), host.size(),
                               host_code(0, starts[0]));
-  std::size_t at = 0;
   for (std::size_t n = 0; n < block.insns.size(); n++) {
-    const std::span<const u8> rest = code.subspan(std::min(at, code.size()));
+    const std::span<const u8> rest = code.subspan(std::min<std::size_t>(block.insns[n].rip - block.rip, code.size()));
     const Disassembly d = disassemble(rest.first(std::min(kMostBytes, rest.size())), block.insns[n].rip, block.mode.code_size);
     s += fmt::format("{:#x}  {}{}\n{}{}", block.insns[n].rip, d.text, block.insns[n].count == 0 ? "  (by its handler)" : "",
                      print(block, block.insns[n]), host_code(starts[n], starts[n + 1]));
-    at += block.insns[n].insn.length;
   }
   return s + "out of line\n" + host_code(starts.back(), host.size());
 }

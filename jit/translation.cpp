@@ -3,6 +3,7 @@
 
 #include <algorithm>
 
+#include "jit/hot_path.h"
 #include "jit/passes/flags_liveness.h"
 #include "jit/passes/order_ops.h"
 #include "jit/passes/probe_groups.h"
@@ -131,6 +132,10 @@ void Translator::Impl::build(std::span<const u8> code, unsigned most, unsigned s
   if (stop == 0) return block.clear();
   build_block(code, most, block, stop);
   read_from_code(block, rewritten);
+  leave_out_what_cannot_be_lowered();
+}
+
+void Translator::Impl::leave_out_what_cannot_be_lowered() {
   if (options.verify) verify();
   for (ir::BlockInsn& b : block.insns)
     if (b.count != 0 && !x64::can_lower(block, b, host)) {
@@ -191,6 +196,14 @@ u32 Translator::Impl::translate(Cpu& c, const BlockKey& key, const ir::Mode& mod
       build();
     }
   }
+  if (key.entry != 0 && options.passes && options.split_seed == 0 && c.watch == nullptr) {
+    BlockKey plain = key;
+    plain.entry = 0;
+    if (const u32 number = blocks.find(plain); number != kNoBlock && follow_hot_path(blocks, number, code, most, block) != 0) {
+      stats.paths++;
+      leave_out_what_cannot_be_lowered();
+    }
+  }
   if (key.mode & kModeX87) x64::note_x87(block, host);
   x64::note_vex(block, host, key.mode & kModeAvx);
   x64::note_special(block);
@@ -213,6 +226,8 @@ u32 Translator::Impl::translate(Cpu& c, const BlockKey& key, const ir::Mode& mod
     t.checked = std::make_unique<CheckedCode>(
         CheckedCode{{code.data(), code.data() + t.bytes}, std::move(rewritten), blocks.next_link(), {}});
   }
+  t.first_link = blocks.next_link();
+  t.links = static_cast<u32>(e.links.size());
   std::size_t counter = counters.size();
   for (const x64::LinkPlace& l : e.links) counter -= l.state != 0;
   for (const x64::LinkPlace& l : e.links)

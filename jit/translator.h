@@ -41,6 +41,7 @@ struct TranslatorStats {
   u64 blocks = 0;          ///< translated
   u64 versions = 0;        ///< of them, made for one kind of jump only
   u64 loops = 0;           ///< of them, with rounds that ask for all they need in front
+  u64 paths = 0;           ///< versions that go on where their jumps usually go
   u64 instructions = 0;    ///< of the guest, translated
   u64 code_bytes = 0;      ///< emitted
   u64 invalidated = 0;     ///< blocks that were written to

@@ -87,6 +87,7 @@ struct Translator::Impl final : CodeListener {
   void promote(Cpu& c, u32 link, u32 plain, const ir::Mode& mode);
   u32 translate(Cpu& c, const BlockKey& key, const ir::Mode& mode, const u8* page, u32 head);
   x64::Emitted emit(const x64::EmitContext& context);
+  void leave_out_what_cannot_be_lowered();
   void build(std::span<const u8> code, unsigned most, unsigned stop, const std::vector<u8>& rewritten);
   void run(Cpu& c, const u64& until, const bool& stop);
   void enter_view(Cpu& c);

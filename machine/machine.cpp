@@ -325,6 +325,7 @@ MachineStats Machine::stats() const {
     s.blocks = t.blocks;
     s.versions = t.versions;
     s.loops = t.loops;
+    s.paths = t.paths;
     s.translated = t.instructions;
     s.code_bytes = t.code_bytes;
     s.blocks_invalidated = t.invalidated;

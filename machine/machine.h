@@ -107,7 +107,7 @@ struct MachineStats {
   u64 guest_ns = 0;  ///< guest time
   u64 faults = 0, interrupts = 0;
   // Of the translator; zero with the interpreter.
-  u64 blocks = 0, versions = 0, loops = 0, translated = 0, code_bytes = 0, blocks_invalidated = 0, code_flushes = 0, entries = 0;
+  u64 blocks = 0, versions = 0, loops = 0, paths = 0, translated = 0, code_bytes = 0, blocks_invalidated = 0, code_flushes = 0, entries = 0;
   u64 exits_budget = 0, exits_link = 0, exits_bail = 0, exits_done = 0, interpreted = 0, handler_calls = 0;
   u64 tlb_misses = 0, jump_cache_misses = 0;  ///< of emitted code's own probes
   u64 translation_ns = 0;                     ///< host time; needs set_host_clock()

@@ -15,7 +15,7 @@ void flags_liveness(ir::Block& block, u32 live_out) {
       op.flags_seen = b.flags_seen & b.flags_written;
     }
     live = (live & ~b.flags_written) | b.flags_read;
-    seen = b.may_leave ? u32{kArithmetic} : seen & ~b.flags_written;
+    seen = b.may_leave || b.exits ? u32{kArithmetic} : seen & ~b.flags_written;
   }
 }
 

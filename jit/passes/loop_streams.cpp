@@ -42,6 +42,7 @@ class Planner {
     for (const ir::BlockInsn& b : block_.insns) {
       if (b.flags_read & ~defined) return false;
       defined |= b.flags_written;
+      if (b.exits && defined != kArithmetic) return false;
     }
     return defined == kArithmetic;
   }
@@ -68,8 +69,9 @@ class Planner {
         case WriteGpr: {
           const std::optional<i64> by = conditional ? std::nullopt : constant_step(block_, op);
           const u8 by_register = conditional || by ? kGprZero : register_step(block_, op);
+          ever_moved_ |= 1u << op.reg;
           if (by) moved_[op.reg] += *by;
-          else if (by_register != kGprZero && moved_by_[op.reg] == kGprZero) moved_by_[op.reg] = by_register;
+          else if (by_register != kGprZero) move_by(op.reg, by_register);
           else lost_ |= 1u << op.reg;
           break;
         }
@@ -82,7 +84,6 @@ class Planner {
   bool access(ir::Op& op, unsigned alignment) {
     const ir::Mem& m = block_.mems[op.mem];
     if (m.moved != ir::kNoValue || m.asize != 8 || m.disp != static_cast<i32>(m.disp) || !(block_.mode.zero_bases >> m.seg & 1)) return false;
-    if (moved_by_[m.base] != kGprZero || moved_by_[m.index] != kGprZero) return false;  // not where it was at the round's start
     const i64 at = moved_[m.base] + (moved_[m.index] << m.scale) + m.disp;
     const bool write = op.opcode != ir::Opcode::Load;
     auto s = std::find_if(plan_.streams.begin(), plan_.streams.end(), [&](const LoopStream& x) {
@@ -102,6 +103,7 @@ class Planner {
     s->low = low;
     s->span = static_cast<u32>(high - low);
     s->write |= write;
+    s->steps_before = std::max({s->steps_before, moved_times_[m.base], moved_times_[m.index]});
     if (alignment > 1) {
       if (s->alignment > 1 && (s->alignment != alignment || (at - s->aligned_at) % alignment != 0)) return false;
       s->alignment = alignment;
@@ -118,14 +120,20 @@ class Planner {
       if ((lost_ >> s.base | lost_ >> s.index) & 1) return false;
       if (!take_register_step(s)) return false;
       s.step = moved_[s.base] + (moved_[s.index] << s.scale);
-      s.base_moves = moved_[s.base] != 0 || moved_by_[s.base] != kGprZero;
-      s.index_moves = moved_[s.index] != 0 || moved_by_[s.index] != kGprZero;
+      s.base_moves = ever_moved_ >> s.base & 1;
+      s.index_moves = ever_moved_ >> s.index & 1;
       if (s.step % s.alignment != 0 || std::abs(s.step) > kMostBytes) return false;
       if (std::abs(s.low) > i64{1} << 30) return false;
       most = std::max(most, std::abs(s.step));
     }
     plan_.rounds = static_cast<unsigned>(std::min<i64>(kMostRounds, kMostBytes / 2 / most));
     return plan_.rounds >= kFewestRounds;
+  }
+
+  void move_by(unsigned reg, u8 by) {
+    if (moved_times_[reg] != 0 && moved_by_[reg] != by) lost_ |= 1u << reg;
+    moved_by_[reg] = by;
+    moved_times_[reg]++;
   }
 
   /// A stream that moves by a register moves by nothing else, and that register stays as it is.
@@ -138,14 +146,17 @@ class Planner {
     if (lost_ >> by & 1 || moved_[by] != 0 || moved_by_[by] != kGprZero) return false;
     s.step_register = by;
     s.step_scale = index != kGprZero ? s.scale : 0;
+    s.steps = moved_times_[base != kGprZero ? s.base : s.index];
     plan_.steps_by_registers = true;
     return true;
   }
 
   ir::Block& block_;
   i64 moved_[kGprSlots] = {};  ///< what has been added to a register in this round
-  std::array<u8, kGprSlots> moved_by_ = none_of_them();  ///< the register that is added to one at each round's end
+  std::array<u8, kGprSlots> moved_by_ = none_of_them();  ///< the register that is added to one
+  unsigned moved_times_[kGprSlots] = {};                     ///< how often, so far
   u32 lost_ = 0;               ///< bit per register: written otherwise
+  u32 ever_moved_ = 0;         ///< bit per register: written at all, be it there and back again (PUSH and POP)
   LoopPlan plan_;
 };
 

@@ -20,6 +20,8 @@ struct LoopStream {
   i64 step = 0;  ///< bytes from a round's accesses to the next one's
   /// Or the register, kGprZero if none, that holds the step, which is `step_register << step_scale`. Upwards only.
   u8 step_register = kGprZero, step_scale = 0;
+  unsigned steps = 0;         ///< that many of them in a round
+  unsigned steps_before = 0;  ///< those before the last access
   unsigned alignment = 1;  ///< of the byte at `aligned_at`, which is counted as `low` is
   i64 aligned_at = 0;
 };

@@ -76,6 +76,7 @@ Emitted Emitter::emit() {
   }
   starts_.push_back(static_cast<u32>(a_.offset()));
   emit_cold_stubs();
+  emit_side_exits();
   emit_link_stubs();
   a_.bind(no_budget);
   save_by(context_.states[context_.entry_state].flags);
@@ -140,7 +141,7 @@ void Emitter::emit_insn(const ir::BlockInsn& insn) {
   modifying_ = false;
   // What is read later, or seen by whoever leaves in the middle of this instruction.
   const u32 after = (insn.flags_live | insn.flags_seen) & ~insn.flags_written;
-  const u32 before = insn.may_leave ? u32{kArithmetic} : after | insn.flags_read;
+  const u32 before = insn.may_leave || insn.exits ? u32{kArithmetic} : after | insn.flags_read;
   if (before == 0) {
     flags_dirty_ = false;
     recipe_ = {};

@@ -151,6 +151,15 @@ class Emitter final : private asmjit::ErrorHandler {
     LastX87 x87{};
   };
 
+  /// A conditional jump out of the middle of a block.
+  struct SideExit {
+    asmjit::Label label;
+    u64 target;
+    EntryState state;
+    u32 done;  ///< instructions of the block, or of the round
+    bool in_rounds;
+  };
+
   // --- emitter.cpp: the block and its exits
   void begin(const ir::Block& part);
   void emit_insn(const ir::BlockInsn& insn);
@@ -345,6 +354,7 @@ class Emitter final : private asmjit::ErrorHandler {
   bool can_link(u64 target) const;
   EntryState state_here() const;
   void emit_link_stubs();
+  void emit_side_exits();
 
   const EmitContext& context_;
   const ir::Block* block_;  ///< the part that is being emitted: the block, or its rounds (loop)
@@ -401,6 +411,7 @@ class Emitter final : private asmjit::ErrorHandler {
     LastX87 x87;
   };
   std::pmr::vector<PendingBail> bails_{&context_.workshop.memory};
+  std::pmr::vector<SideExit> side_exits_{&context_.workshop.memory};
 };
 
 }  // namespace callgate::jit::x64

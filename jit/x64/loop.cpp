@@ -7,9 +7,6 @@
 namespace callgate::jit::x64 {
 
 namespace {
-/// How many rounds are left. A round probes nothing, so that the TLB's register is free; a counter in memory would make every
-/// round wait for the one before on hosts that don't rename it.
-const Gp kRoundsLeft = kTlb.r32();
 /// The fewest rounds that any stream has room for, while they are asked (in the frame of emitted code, thunks.cpp).
 Mem fewest_rounds() { return x86::ptr(x86::rsp, static_cast<i32>(8 * ir::kMostGroups), 4); }
 /// Steps in registers that are worth it.
@@ -57,14 +54,21 @@ void Emitter::probe_stream(const LoopStream& s, unsigned number, asmjit::Label o
 
 // rdx: the offset of the first byte of `bytes` in its page.
 void Emitter::limit_rounds(const LoopStream& s, u32 bytes, asmjit::Label otherwise) {
-  a_.neg(x86::edx);
-  a_.add(x86::edx, static_cast<u32>(kPageSize) - bytes);
   if (is_pinned(s.step_register)) a_.mov(x86::rcx, gp(kHostOf[s.step_register], 8));
   else a_.mov(x86::rcx, home(s.step_register));
   a_.lea(x86::rax, x86::ptr(x86::rcx, -1));
   a_.cmp(x86::rax, kLongestStep - 1);
   a_.ja(otherwise);
   if (s.step_scale != 0) a_.shl(x86::ecx, s.step_scale);
+  // The room behind the last byte of the first round.
+  a_.neg(x86::edx);
+  a_.add(x86::edx, static_cast<u32>(kPageSize) - bytes);
+  if (s.steps_before != 0) {
+    a_.imul(x86::eax, x86::ecx, s.steps_before);
+    a_.sub(x86::edx, x86::eax);
+    a_.js(otherwise);
+  }
+  if (s.steps != 1) a_.imul(x86::ecx, x86::ecx, s.steps);
   a_.mov(x86::eax, x86::edx);
   a_.xor_(x86::edx, x86::edx);
   a_.div(x86::ecx);

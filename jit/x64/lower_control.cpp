@@ -61,6 +61,32 @@ void Emitter::emit_link_stubs() {
   }
 }
 
+// Where the block is left in the middle: what it hasn't done is given back.
+void Emitter::emit_side_exits() {
+  const u32 insns = static_cast<u32>(block_->insns.size());
+  for (const SideExit& exit : side_exits_) {
+    a_.bind(exit.label);
+    const bool linked = can_link(exit.target);
+    if (!linked) save_by(exit.state.flags);
+    if (exit.in_rounds) {
+      a_.imul(x86::ecx, kRoundsLeft, insns);
+      a_.sub(x86::ecx, exit.done);
+      a_.add(slot(kBudget), x86::rcx);
+      a_.mov(kTlb, slot(kTlbView));
+    } else {
+      a_.add(slot(kBudget), insns - exit.done);
+    }
+    if (!linked) {
+      jump_through_cache(exit.target);
+      continue;
+    }
+    PendingLink link{a_.newLabel(), 0, exit.target, exit.state};
+    a_.long_().jmp(link.stub);
+    link.displacement = a_.offset() - 4;
+    links_.push_back(link);
+  }
+}
+
 // The jump cache forgets a page whose mapping changes: so its entry is also the guard of a jump to another page.
 void Emitter::jump_through_cache(u64 rip) {
   PendingLink link{a_.newLabel(), 0, rip};
@@ -90,6 +116,14 @@ void Emitter::lower_when(const ir::Op& op) {
   if (inner.opcode == ir::Opcode::Jump) {
     VERIFY_BLOCK(op_of(inner.args[0]).opcode == ir::Opcode::Constant, "a conditional jump to a computed address");
     const u64 target = op_of(inner.args[0]).imm;
+    if (insn_->exits) {
+      if (recipe_.kind == FlagRecipe::None) save_flags();
+      const auto cc = test_bool(op.args[0]);
+      side_exits_.push_back({a_.newLabel(), target, state_here(), insn_index_ + 1, in_rounds_});
+      a_.long_().j(cc, side_exits_.back().label);
+      skip_to_ = end + 1;
+      return;
+    }
     if (in_rounds_) {
       end_round(test_bool(op.args[0]));
       skip_to_ = end + 1;

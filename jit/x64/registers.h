@@ -16,6 +16,9 @@ namespace x86 = asmjit::x86;
 inline const Gp kState = x86::rbp;
 /// TlbTable* of data accesses.
 inline const Gp kTlb = x86::r15;
+/// In a loop's rounds, which probe nothing: how many are left. (A counter in memory would make every round wait for the one
+/// before on hosts that don't rename it.)
+inline const Gp kRoundsLeft = x86::r15d;
 /// Free within an instruction. The address, and then the host pointer, of a memory operand is in the first one.
 inline const Gp kScratch[3] = {x86::rax, x86::rcx, x86::rdx};
 inline const Gp kAddress = x86::rax;
