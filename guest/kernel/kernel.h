@@ -4,6 +4,7 @@
  *   test=conformance        every call with right and wrong arguments, checked
  *   test=fuzz seed=N calls=N  random calls; ends well whatever they answer
  *   cpus=N                  start so many processors
+ *   test=bench what=X count=N  one thing over and over (bench.c)
  *   input                   read a line from the console, too
  */
 #ifndef KERNEL_H
@@ -89,6 +90,7 @@ int by_port(void);
 void workload(void);
 void conformance(void);
 void fuzz(void);
+void bench(void);
 
 static inline u64 rdtsc(void)
 {

@@ -1,0 +1,59 @@
+#!/usr/bin/env python3
+"""guest/linux in Debian's stock kernels: the module loads, each of its parts works, a panic ends the run; alike on both engines."""
+import os
+import pathlib
+import shutil
+import subprocess
+import sys
+import tempfile
+import unittest
+
+HERE = pathlib.Path(__file__).resolve().parent
+sys.path.insert(0, str(HERE.parent / "guest"))
+from guest import CACHE, REPO, command, hashes, initrd, kernel, run  # noqa: E402
+from support_kernel import engines  # noqa: E402
+
+
+def module(flavour):
+    kernel(flavour)
+    if os.uname().machine != "x86_64" or not shutil.which("gcc-12"):
+        raise unittest.SkipTest("the module is built by GCC 12 on x86-64")
+    built = subprocess.run([REPO / "guest/linux/build.sh", flavour], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    if built.returncode != 0:
+        if "does not build" in built.stderr:
+            raise AssertionError(built.stderr)
+        raise unittest.SkipTest(built.stderr.strip().splitlines()[-1])
+    return built.stdout.strip()
+
+
+class Module(unittest.TestCase):
+    def check(self, flavour, cpus, engine_list):
+        with tempfile.TemporaryDirectory(prefix="callgate-module-") as folder:
+            at = pathlib.Path(folder)
+            image = initrd(at / "initrd.img", HERE / "linux.script", [(module(flavour), "/callgate.ko")])
+            ends = set()
+            for engine in engine_list:
+                log = at / f"{engine}.log"
+                done = run(command(kernel(flavour), image, "--smp", cpus, "--paravirt", "callgate", "--engine", engine, "--idle", "skip",
+                                   "--debugcon", f"file:{log}", append="clocksource=tsc"), timeout=600)
+                text = done.stdout
+                self.assertEqual(done.returncode, 77, text[-2000:] + done.stderr[-500:])
+                parts = ["console", "clock", "idle", "device"] + (["ipi"] if cpus > 1 else [])
+                for line in [f"callgate: {part}" for part in parts] + [
+                        "clock source callgate", "idle driver callgate", "slept 2", "idles by halt", "alarms come", "a line by hvc",
+                        "no input", "the end"]:
+                    self.assertIn(line, text.splitlines())
+                self.assertIn("a line in the log\n", log.read_text())
+                self.assertIn("sysrq triggered crash", log.read_text())  # what the panic said
+                ends.add(max(hashes(done.stderr).items()))
+            self.assertEqual(len(ends), 1)
+
+    def test_the_cloud_kernel(self):
+        self.check("cloud", 1, engines())
+
+    def test_several_processors(self):
+        self.check("cloud", 3, ["jit" if "jit" in engines() else "interp"])
+
+
+if __name__ == "__main__":
+    unittest.main()
