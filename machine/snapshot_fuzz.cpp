@@ -6,6 +6,8 @@
 #include <cstdio>
 #include <fstream>
 
+#include "base/bits.h"
+#include "base/state_io.h"
 #include "base/verify.h"
 #include "machine/snapshot.h"
 #include "machine/test_guests.h"
@@ -43,17 +45,32 @@ extern "C" int LLVMFuzzerTestOneInput(const u8* data, std::size_t size) {
     file.assign(rest.begin(), rest.end());
   } else {
     auto records = good.records;
+    std::vector<std::pair<std::size_t, u8>> last;  // patches of the last record: they come behind its numbers
     while (rest.size() >= 4) {
       auto& payload = records[rest[0] % records.size()].second;
       const std::size_t at = (rest[1] | rest[2] << 8) % (payload.size() + 1);
       const std::size_t length = std::min<std::size_t>({rest[3] % 17u, rest.size() - 4, payload.size() - at});
       std::copy_n(rest.begin() + 4, length, payload.begin() + static_cast<std::ptrdiff_t>(at));
+      if (&payload == &records.back().second)
+        for (std::size_t i = 0; i < length; i++) last.push_back({at + i, rest[4 + i]});
       rest = rest.subspan(4 + length);
     }
     FrameEncoder encoder(kSnapshotFormat);
     const auto append = [&](const std::vector<u8>& bytes) { file.insert(file.end(), bytes.begin(), bytes.end()); };
     append(encoder.head());
-    for (const auto& [kind, payload] : records) append(encoder.record(kind, payload, kind < 2));
+    // Where the tables are and what their sum is are made right.
+    u64 tables_at = 0, sum = 0;
+    for (auto& [kind, payload] : records) {
+      const bool table = kind == static_cast<u32>(SnapshotRecord::Table) || kind == static_cast<u32>(SnapshotRecord::Sizes);
+      if (table && tables_at == 0) tables_at = file.size();
+      if (table) sum = hash_bytes(payload, sum);
+      if (kind == static_cast<u32>(SnapshotRecord::End)) {
+        store_as<u64>(payload.data() + 16, tables_at);
+        store_as<u64>(payload.data() + 32, sum);
+        for (const auto& [at, byte] : last) payload[at] = byte;
+      }
+      append(encoder.record(kind, payload, kind < 2));
+    }
   }
   // Large machines are allowed, and would only make this slow.
   if (const auto info = check_snapshot(FileBytesAt::of(file), "fuzz"); info && info->header.origin.machine.ram_bytes > u64{64} << 20) return 0;
