@@ -64,7 +64,8 @@ u8* Translator::Impl::access(Cpu& c, u64 linear, u64 number, AccessKind kind) {
   const u64 epoch = c.tlb.epoch(), write_epoch = c.tlb.write_epoch();
   const Translation t = c.tlb.fill(c.data_context(), linear, kind);
   fault_found = t.fault && !site.shifted;
-  if (c.tlb.watched(linear, t.physical, kind)) return nullptr;
+  // Whatever kind of access it is: a group has several.
+  if (c.tlb.watched(linear, t.physical, kind) && (!touches_watched || touches_watched(linear, t.physical, site.size))) return nullptr;
   // Accessed and dirty bits that the walk set, or the store itself, may change code, and other translations.
   const auto plain = [&] {
     return !t.fault && !code_changed && !checked_written &&

@@ -240,6 +240,7 @@ void Translator::translate(Cpu& cpu) {
   }
 }
 
+void Translator::ask_about_watched(std::function<bool(u64, u64, u64)> touches) { impl_->touches_watched = std::move(touches); }
 void Translator::measure_by(u64 (*clock)()) { impl_->host_clock = clock; }
 
 bool translator_supported() {

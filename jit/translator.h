@@ -96,6 +96,8 @@ class Translator {
   /// that it has when it is hot.
   void translate(Cpu& cpu);
   /// The host's time in nanoseconds, for translation_ns and nothing else. Who reads a host's clock is the caller.
+  /// In pages that a debugger watches: whether these bytes are among what it watches. Accesses to others stay in emitted code.
+  void ask_about_watched(std::function<bool(u64 linear, u64 physical, u64 size)> touches);
   void measure_by(u64 (*clock)());
 
   struct Impl;

@@ -67,6 +67,7 @@ struct Translator::Impl final : CodeListener {
   Views current_views;
   CodeHandler code_handler;  ///< may be none
   u64 (*host_clock)() = nullptr;  ///< for TranslatorStats::translation_ns
+  std::function<bool(u64, u64, u64)> touches_watched;  ///< none: all bytes of watched pages are
 
   // CodeListener
   void code_written(u64 physical, u32 size) override;

@@ -83,6 +83,11 @@ void Debugger::clear() {
   pending_ = hit_ = {};
 }
 
+void Debugger::use(jit::Translator* translator) {
+  translator_ = translator;
+  translator_->ask_about_watched([this](u64 linear, u64 physical, u64 size) { return touches(linear, physical, size); });
+}
+
 void Debugger::enable(bool on) {
   if (on == enabled_) return;
   enabled_ = on;
@@ -221,6 +226,14 @@ bool Debugger::stops_before(Cpu& c) {
   if (b == nullptr) return false;
   stop_for({DebugHit::Breakpoint, c.index, b->at, WatchOn::Write});
   return true;
+}
+
+// Bytes of one page.
+bool Debugger::touches(u64 linear, u64 physical, u64 size) const {
+  return std::any_of(watchpoints_.begin(), watchpoints_.end(), [&](const Watchpoint& w) {
+    const u64 address = w.at.physical ? physical : linear;
+    return w.at.address - address < size || address - w.at.address < w.size;
+  });
 }
 
 unsigned Debugger::next_stop(u64 linear_page, u64 physical_page, unsigned offset) const {

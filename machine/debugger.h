@@ -68,7 +68,7 @@ class Debugger final : public ExecutionWatch {
  public:
   explicit Debugger(Board& board);
   ~Debugger() override;
-  void use(jit::Translator* translator) { translator_ = translator; }
+  void use(jit::Translator* translator);
 
   // --- stops; any number of each -------------------------------------------------------------------------------
   /// Another breakpoint at the same address is replaced.
@@ -153,6 +153,7 @@ class Debugger final : public ExecutionWatch {
   void guest_break();
   void arm();
   void watch_memory();
+  bool touches(u64 linear, u64 physical, u64 size) const;
   void stop_changed(DebugAddress at);
   void end_step();
 

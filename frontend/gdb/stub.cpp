@@ -355,7 +355,9 @@ void Stub::handle(const std::string& packet) {
       going_ = Going::Freely;
       if (ended_) over_ = whole_end();
       return;
-    case 'k': over_ = Stop{StopReason::Requested}; return;
+    case 'k':
+      over_ = Stop{StopReason::Requested};
+      return reply("X09");  // GDB doesn't wait for it, LLDB does
     default: return reply("");
   }
 }

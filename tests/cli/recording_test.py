@@ -122,6 +122,53 @@ class Recordings(unittest.TestCase):
         self.assertEqual(callgate("run", "--load-snapshot", saved, "--until", 2000, "--save-snapshot", again).returncode, BAD_ARGUMENT)
         self.assertIn("count 2000", callgate("info", saved).stdout)
 
+    def test_a_run_from_a_snapshot_can_be_recorded(self):
+        saved, child = self.at / "saved", self.at / "child.rec"
+        self.assertEqual(callgate("run", "--kernel", guests["spin"], "--until", 2000, "--save-snapshot", saved).returncode, POWER_OFF)
+        for bundle in ([], ["--bundle"]):
+            self.file.unlink(missing_ok=True)
+            run = callgate("run", "--load-snapshot", saved, "--until", 9000, "--record", self.file, *bundle)
+            self.assertEqual(run.returncode, POWER_OFF, run.stderr)
+            self.assertIn("snapshot", callgate("info", self.file).stdout)
+            for engine in ("interp", "jit"):
+                again = callgate("replay", self.file, "--engine", engine)
+                self.assertIn("the replay matched: 9000", again.stderr)
+        live = callgate("replay", self.file, "--until", 5000, "--go-live", "--record", child, input="\x01x")
+        self.assertEqual(live.returncode, POWER_OFF, live.stderr)
+        saved.unlink()
+        self.assertIn("the replay matched", callgate("replay", self.file).stderr)
+
+    def test_a_snapshot_with_a_base_has_only_what_is_new(self):
+        base, delta, again = self.at / "base", self.at / "delta", self.at / "again"
+        whole = callgate("run", "--kernel", guests["spin"], "--until", 5000)
+        callgate("run", "--kernel", guests["spin"], "--until", 2000, "--save-snapshot", base)
+        run = callgate("run", "--load-snapshot", base, "--until", 3000, "--save-snapshot", delta, "--save-base", base)
+        self.assertEqual(run.returncode, POWER_OFF, run.stderr)
+        self.assertLess(delta.stat().st_size, base.stat().st_size)
+        self.assertIn(f"base           {base}: count 2000", callgate("info", delta).stdout)
+        self.assertEqual(hashes(callgate("run", "--load-snapshot", delta, "--until", 5000).stderr), hashes(whole.stderr))
+        callgate("run", "--load-snapshot", delta, "--until", 3000, "--save-snapshot", again, "--save-base", base)
+        self.assertEqual(again.read_bytes(), delta.read_bytes())
+        (self.at / "folder").mkdir()
+        for name in ("base", "delta"):
+            (self.at / name).rename(self.at / "folder" / name)
+        self.assertEqual(callgate("run", "--load-snapshot", self.at / "folder/delta", "--until", 5000).returncode, POWER_OFF)
+        (self.at / "folder/base").unlink()
+        gone = callgate("run", "--load-snapshot", self.at / "folder/delta")
+        self.assertEqual(gone.returncode, MISSING_FILE)
+        self.assertRegex(gone.stderr, r"^callgate: [^\n]*base: the base of the snapshot [^\n]*\n$")
+
+    def test_damage_that_is_found_later_stops_the_run_with_its_place(self):
+        saved = self.at / "saved"
+        callgate("run", "--kernel", guests["spin"], "--until", 2000, "--save-snapshot", saved)
+        good = saved.read_bytes()
+        saved.write_bytes(good[:3000] + bytes([good[3000] ^ 1]) + good[3001:])
+        self.assertEqual(callgate("info", saved).returncode, BAD_FILE)
+        run = callgate("run", "--load-snapshot", saved, "--until", 9000, "--save-snapshot", self.at / "never")
+        self.assertEqual(run.returncode, BAD_FILE)
+        self.assertRegex(run.stderr, rf"callgate: {saved}: the snapshot is damaged: record \d+ at byte \d+: its checksum is wrong")
+        self.assertFalse((self.at / "never").exists())
+
     def test_a_snapshot_that_does_not_fit_is_refused(self):
         saved = self.at / "saved"
         callgate("run", "--kernel", guests["spin"], "--until", 2000, "--save-snapshot", saved)

@@ -16,6 +16,7 @@ sys.path.insert(0, str(HERE.parent))
 from support import CACHE, CALLGATE, SLOWDOWN, callgate, hashes, x86_tool
 
 GDB = shutil.which("gdb") or shutil.which("gdb-multiarch")
+LLDB = shutil.which("lldb")
 UPDATE = "--update" in sys.argv
 
 
@@ -114,6 +115,73 @@ class Sessions(unittest.TestCase):
         got = hashes(errors)
         self.assertGreater(len(set(got) & set(want)), 2)
         self.assertEqual({n: got[n] for n in got if n in want}, {n: want[n] for n in got if n in want})
+
+
+@unittest.skipUnless(GDB, "there is no gdb (scripts/install-deps.sh installs it)")
+class Recorded(unittest.TestCase):
+    def test_a_run_with_a_debugger_that_goes_back_and_writes_replays(self):
+        elf, boot = modes()
+        recording = FOLDER / "debugged.rec"
+        commands = ["target remote SOCKET", "break *(0xffff800000000000 + (long) &work)", "continue", "continue", "set var $edi = 3",
+                    "stepi 7", "monitor when", "reverse-stepi", "set var *(int *) 0xffff800000200000 = 77", "continue",
+                    "reverse-continue", "x/dw 0xffff800000200000", "delete", "continue", "x/dw 0xffff800000200000", "kill"]
+        with Debugged("run", "--kernel", boot, "-m", "16M", "--record", recording, "--bundle") as machine:
+            text = machine.session(commands, elf)
+            machine.process.communicate(timeout=60 * SLOWDOWN)
+        self.assertRegex(text, r"(?s):\t0\n.*:\t77\n")  # before the write, and at the end
+        for engine in ("interp", "jit"):
+            again = callgate("replay", recording, "--engine", engine, "--serial", "none")
+            self.assertEqual(again.returncode, 0, again.stderr)
+            self.assertIn("the replay matched", again.stderr)
+        self.assertRegex(callgate("info", recording).stdout, r"changes +\d+ by a debugger")
+        # What is recorded can be debugged again, and holds what was written.
+        commands = ["target remote SOCKET", "monitor goto end", "maintenance flush register-cache",
+                    "x/dw 0xffff800000200000", "kill"]
+        with Debugged("replay", recording, "--serial", "none") as machine:
+            self.assertRegex(machine.session(commands, elf), r":\t77\n")
+
+    def test_without_history_it_is_refused(self):
+        _, boot = modes()
+        run = callgate("run", "--kernel", boot, "--gdb", "0", "--history", "0", "--record", FOLDER / "refused.rec")
+        self.assertEqual(run.returncode, 2)
+        self.assertIn("--history 0", run.stderr)
+        self.assertFalse((FOLDER / "refused.rec").exists())
+
+
+@unittest.skipUnless(LLDB, "there is no lldb (the package lldb has it)")
+class Lldb(unittest.TestCase):
+    """How far LLDB goes: docs/debugging.md says it, too."""
+
+    def session(self, *commands):
+        elf, boot = modes()
+        run = subprocess.Popen([CALLGATE, "run", "--kernel", boot, "-m", "16M", "--gdb", "0", "-S"], stdin=subprocess.DEVNULL,
+                               stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+        try:
+            port = re.search(r"127\.0\.0\.1:(\d+)$", run.stderr.readline()).group(1)
+            script = FOLDER / "session.lldb"
+            script.write_text("\n".join(["settings set auto-confirm true", f"target create {elf}", f"gdb-remote 127.0.0.1:{port}",
+                                         f"target modules load -f {elf.name} -s 0xffff800000000000", *commands, "process kill", "quit"]) + "\n")
+            lldb = subprocess.run([LLDB, "--no-lldbinit", "--no-use-colors", "-s", script], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+                                  stderr=subprocess.STDOUT, text=True, errors="replace", timeout=120 * SLOWDOWN)
+            run.wait(60 * SLOWDOWN)
+            return lldb.stdout
+        finally:
+            run.kill()
+            run.communicate()
+
+    def test_registers_memory_stops_steps_and_symbols(self):
+        text = self.session("register read rip cr0", "breakpoint set -n work", "continue", "register read rip efer cs_attr", "thread backtrace",
+                            "stepi", "register read rip", "memory read -s 1 -c 4 0xffff800000100000", "register write rbx 0x1234",
+                            "register read rbx", "memory write -s 1 0xffff800000200000 0x5a", "memory read -s 1 -c 1 0xffff800000200000",
+                            "breakpoint delete 1", "watchpoint set expression -w write -s 4 -- (int*)&total", "continue", "expression -- $rip > 5",
+                            "memory region 0x100000", "process plugin packet monitor when", "thread list")
+        for pattern in (r"rip = 0x0000000000100000 .*\n +cr0 = 0x0000000000000011", r"stop reason = breakpoint 1\.1",
+                        r"rip = 0xffff800000100[0-9a-f]{3}  modes\.elf`work\n +efer = 0x0000000000000500\n +cs_attr = 0x0000a09b",
+                        r"frame #1: 0xffff8000001000[0-9a-f]{2} modes\.elf`loop64", r"stop reason = instruction step into",
+                        r"0xffff800000100000: bc 00 53 10", r"rbx = 0x0000000000001234", r"0xffff800000200000: 5a",
+                        r"stop reason = watchpoint 1", r"= true", r"\[0x0000000000100000-0x0000000000101000\) rwx", r"count \d+, guest time",
+                        r"\* thread #1: tid = 0x0001", r"Process 1 exited with status = 9"):
+            self.assertRegex(text, pattern)
 
 
 class Wire:
