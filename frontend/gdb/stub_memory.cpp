@@ -16,6 +16,8 @@ constexpr unsigned kInvalid = 22, kFault = 14;
 /// How many pages one search or checksum looks at.
 constexpr u64 kMostPages = u64{16} << 20;
 constexpr u64 kPage = 4096;
+/// The largest region of memory that is told of in one answer.
+constexpr u64 kMostRegion = u64{256} << 20;
 
 }  // namespace
 
@@ -124,7 +126,11 @@ void Stub::memory_region(Reader r) {
   if (!address) return error(kInvalid);
   const u64 hole = debugger_.unmapped_bytes(general_cpu_, *address);
   if (hole != 0) return reply(fmt::format("start:{:x};size:{:x};", *address, hole));
-  reply(fmt::format("start:{:x};size:{:x};permissions:rwx;", *address & ~(kPage - 1), kPage));
+  // It asks on from where an answer ends, through all that is mapped.
+  const u64 start = *address & ~(kPage - 1);
+  u64 size = kPage;
+  while (size < kMostRegion && start + size != 0 && debugger_.unmapped_bytes(general_cpu_, start + size) == 0) size += kPage;
+  reply(fmt::format("start:{:x};size:{:x};permissions:rwx;", start, size));
 }
 
 }  // namespace callgate::gdb

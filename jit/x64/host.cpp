@@ -88,18 +88,21 @@ Host probe_host() {
                      same(CG_HOST_FLAGS("bsrl %k[a], %k[a]"), [](u64 a, u64, Flags& f) { alu::bsr(static_cast<u32>(a), f); }, 0, 1);
   h.x87 = probe_x87();
   const auto feature = [&](unsigned n, bool there) { h.features |= unsigned{there} << n; };
+  // Not every compiler's __builtin_cpu_supports knows all names. SDM 2A, CPUID.
+  unsigned eax = 0, ebx = 0, ecx = 0, edx = 0;
+  const bool f16c = __get_cpuid(1, &eax, &ebx, &ecx, &edx) != 0 && (ecx >> 29 & 1);
+  const bool vaes = __get_cpuid_count(7, 0, &eax, &ebx, &ecx, &edx) != 0 && (ecx >> 9 & 1);
   feature(0, __builtin_cpu_supports("avx"));
   feature(1, __builtin_cpu_supports("avx2"));
   feature(2, __builtin_cpu_supports("fma"));
-  feature(3, __builtin_cpu_supports("f16c"));
+  feature(3, f16c && __builtin_cpu_supports("avx"));
   feature(4, __builtin_cpu_supports("aes") && __builtin_cpu_supports("avx"));
-  feature(5, __builtin_cpu_supports("vaes"));
+  feature(5, vaes && __builtin_cpu_supports("avx"));
   feature(6, __builtin_cpu_supports("pclmul") && __builtin_cpu_supports("avx"));
   feature(7, __builtin_cpu_supports("vpclmulqdq"));
   const bool bmi = __builtin_cpu_supports("bmi") && __builtin_cpu_supports("bmi2");
   feature(8, bmi);
   feature(9, bmi);
-  unsigned eax = 0, ebx = 0, ecx = 0, edx = 0;
   feature(10, __get_cpuid_count(7, 0, &eax, &ebx, &ecx, &edx) != 0 && (ebx >> 19 & 1));
   feature(11, __builtin_cpu_supports("sse4.2"));
   h.bmi_flags =
