@@ -64,7 +64,15 @@ void Emitter::require_flat(i32 offset, unsigned dpl, bool code, const asmjit::La
 
 void Emitter::return_by_frame(unsigned dpl, const asmjit::Label& slow) {
   require_flat(kCs, dpl, true, slow);
+  // Ring 0 may have a null stack segment, and Linux has.
+  asmjit::Label stack_known = a_.newLabel();
+  if (dpl == 0) {
+    a_.mov(x86::rax, slot(kTemp0));
+    a_.cmp(x86::ptr(x86::rax, kSs, 2), 0);
+    a_.je(stack_known);
+  }
   require_flat(kSs, dpl, false, slow);
+  a_.bind(stack_known);
   if (dpl == 3) {  // data segments of inner rings become null: all four are already
     for (const SegReg seg : {ES, DS, FS, GS}) {
       a_.cmp(segment_field(seg, offsetof(Segment, selector), 2), 0);
@@ -89,6 +97,14 @@ void Emitter::return_by_frame(unsigned dpl, const asmjit::Label& slow) {
   a_.mov(x86::rax, slot(kTemp2));
   a_.mov(x86::rdx, slot(kTemp3));
   load_flat_segments(dpl);
+  if (dpl == 0) {
+    asmjit::Label flat = a_.newLabel();
+    a_.cmp(slot(kTemp3, 2), 0);
+    a_.jne(flat);
+    a_.mov(x86::rcx, u64{null_segment(0).rights} << 32 | null_segment(0).limit);
+    a_.mov(segment_field(SS, offsetof(Segment, limit), 8), x86::rcx);
+    a_.bind(flat);
+  }
   if (dpl == 3) enter_context(AccessContext::User);
   a_.mov(x86::rax, slot(kTemp1));
   a_.jmp(reinterpret_cast<u64>(context_.thunks.transfer));
