@@ -21,6 +21,7 @@ struct BlockKey {
   u32 frame = 0;  ///< of RAM, where the code is
   u32 mode = 0;   ///< its mode_key()
   u16 entry = 0;  ///< what it relies on when it is entered (the backend's number); 0: nothing, anybody may enter
+  u32 segment = 0;  ///< the code segment that it is in (CodeSegments); 0: flat
   bool operator==(const BlockKey&) const = default;
 };
 
@@ -155,7 +156,7 @@ class BlockCache {
   static constexpr u32 kErased = kNoBlock - 1;
   static u64 hash(const BlockKey& k) {
     // A product's bit knows nothing of the factor's bits above it: the high ones are what depends on all of the key.
-    const u64 h = (k.rip ^ u64{k.frame} << 40 ^ u64{k.mode} << 17 ^ u64{k.entry} << 29) * 0x9E3779B97F4A7C15ull;
+    const u64 h = (k.rip ^ u64{k.frame} << 40 ^ u64{k.mode} << 17 ^ u64{k.entry} << 29 ^ u64{k.segment} << 48) * 0x9E3779B97F4A7C15ull;
     return h ^ h >> 32;
   }
   /// Hash bits that the place in the index doesn't tell: a block is looked at only when it is the right one.
@@ -231,7 +232,8 @@ u32 BlockCache::invalidate_linear(u64 address, Gone gone) {
   for (auto& [frame, f] : frames_) {
     count += static_cast<u32>(std::erase_if(f.blocks, [&](u32 number) {
       TranslatedBlock& b = blocks_[number];
-      if (address - b.key.rip >= b.bytes) return false;
+      // Whatever base a segment has, the place in the page is the same.
+      if (b.key.segment != 0 ? ((address - b.offset) & kPageMask) >= b.bytes : address - b.key.rip >= b.bytes) return false;
       disconnect(number);
       erase(number);
       b.valid = false;

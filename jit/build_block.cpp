@@ -117,39 +117,51 @@ static bool avx_usable(const Cpu& c) {
   return sse_usable(c) && (c.s.cr4 & kCr4Osxsave) && (c.s.xcr0 & kBoth) == kBoth;
 }
 
+u8 limited_segments(const Cpu& c) {
+  if (c.bits64()) return 0;
+  u8 limited = 0;
+  for (unsigned i = 0; i < kSegCount; i++) {
+    const Segment& s = c.s.seg[i];
+    const bool plain = !s.unusable() && s.writable() && !s.expand_down();
+    if (plain && !c.flat(static_cast<SegReg>(i))) limited |= static_cast<u8>(1u << i);
+  }
+  return limited;
+}
+
 ir::Mode mode_of(const Cpu& c) {
   ir::Mode m;
   m.code_size = c.code_size();
   m.long64 = c.bits64();
   m.stack_size = static_cast<u8>(c.stack_size());
   if (!m.long64) {
-    m.flat_segments = 0;
+    m.flat_segments = limited_segments(c);
     m.zero_bases = 0;
     for (unsigned i = 0; i < kSegCount; i++) {
-      if (c.flat(static_cast<SegReg>(i))) m.flat_segments |= static_cast<u8>(1u << i);
+      if (!c.flat(static_cast<SegReg>(i))) continue;
+      m.flat_segments |= static_cast<u8>(1u << i);
       if (c.s.seg[i].base == 0) m.zero_bases |= static_cast<u8>(1u << i);
     }
     m.real = c.real_or_v86();
-    m.flat_code = c.s.seg[CS].limit == 0xFFFFFFFF && c.s.seg[CS].base == 0;
   }
   m.sse = sse_usable(c);
   return m;
 }
 
-// Code whose segment has a limit or a base is the interpreter's: it checks every fetch.
-bool can_translate(const Cpu& c) {
-  return c.bits64() || (c.s.seg[CS].limit == 0xFFFFFFFF && c.s.seg[CS].base == 0 && c.code_size() == CodeSize::Bits32);
-}
+// What the x87 keeps of addresses is emitted for flat segments only.
+static bool is_flat_code(const Cpu& c) { return c.s.seg[CS].limit == 0xFFFFFFFF && c.s.seg[CS].base == 0; }
 
 static u32 key_of(const ir::Mode& m) {
   return static_cast<u32>(m.code_size) | u32{m.long64} << 2 | u32{m.stack_size} << 3 | u32{m.flat_segments} << 8 |
-         u32{m.zero_bases} << 16 | u32{m.sse} << 24 | u32{m.flat_code} << 25 |
-         u32{m.real} << 28;
+         u32{m.zero_bases} << 16 | u32{m.sse} << 24 | u32{m.real} << 28;
 }
 
 u32 mode_key(const Cpu& c) {
   const u32 units = (x87_usable(c) ? kModeX87 : 0) | (avx_usable(c) ? kModeAvx : 0);
-  if (!c.bits64()) return key_of(mode_of(c)) | units;
+  if (!c.bits64()) {
+    const u32 limited = limited_segments(c);
+    const u32 bits = (limited & 3) << 14 | (limited >> 2 & 3) << 22 | limited >> 4 << 29;
+    return key_of(mode_of(c)) | bits | (limited == 0 && is_flat_code(c) ? units : units & ~kModeX87);
+  }
   static constexpr ir::Mode kLong;
   ir::Mode m = kLong;
   m.sse = sse_usable(c);

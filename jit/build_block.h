@@ -30,10 +30,14 @@ inline bool x87_is_plain(u16 control) { return (control & 0x3F) == 0x3F && (cont
 inline unsigned unit_modes(const CpuState& s) {
   return unsigned{masks_all(s.mxcsr)} | unsigned{x87_is_plain(s.x87.control)} << 1 | unsigned{(s.xcr0 & kXcr0Avx) != 0} << 2;
 }
-/// The mode of translations of `c`'s code now.
+/// The mode of translations of `c`'s code now. Its flat segments include those of which only the limit must be looked at.
 ir::Mode mode_of(const Cpu& c);
-/// True when code can be translated in this mode at all.
-bool can_translate(const Cpu& c);
+/// Outside 64-bit mode: bit i: segment i is writable and grows upwards, but has a limit. 0 in 64-bit mode.
+u8 limited_segments(const Cpu& c);
+/// The same from a mode's number.
+constexpr u8 limited_segments(u32 mode_key) {
+  return static_cast<u8>((mode_key >> 14 & 3) | (mode_key >> 22 & 3) << 2 | (mode_key >> 29 & 3) << 4);
+}
 /// Part of a block's key, not of a processor's mode: every access probes for itself.
 constexpr u32 kModeUngrouped = 1u << 31;
 /// Of a mode's number: AVX instructions may be executed.

@@ -13,9 +13,9 @@ u8* Translator::Impl::write(EngineSlots* slots, u64 linear, u64 site) noexcept {
 
 // The block at `rip` as the TLB maps it now, and its code's bytes; kNoBlock when either isn't there.
 u32 Translator::Impl::find_mapped(Cpu& c, u64 rip, u32 mode_key, const u8*& bytes) {
-  bytes = c.tlb.find_exec(c.data_context(), c.bits64() ? rip : rip & 0xFFFFFFFF, 1);
+  bytes = c.tlb.find_exec(c.data_context(), code_linear(c, rip), 1);
   const u32 frame = bytes != nullptr ? memory.ram().frame_of(bytes) : kNoFrame;
-  return frame != kNoFrame ? blocks.find({rip, frame, mode_key}) : kNoBlock;
+  return frame != kNoFrame ? blocks.find({rip, frame, mode_key, 0, segment}) : kNoBlock;
 }
 
 // A group's bytes lie in two pages, or may not be written yet: a block in which every access probes for itself goes on.
@@ -68,8 +68,10 @@ u8* Translator::Impl::access(Cpu& c, u64 linear, u64 number, AccessKind kind) {
   if (c.tlb.watched(linear, t.physical, kind) && (!touches_watched || touches_watched(linear, t.physical, site.size))) return nullptr;
   // Accessed and dirty bits that the walk set, or the store itself, may change code, and other translations.
   const auto plain = [&] {
-    return !t.fault && !code_changed && !checked_written &&
-           ((site.single && !site.beside_groups) || (c.tlb.epoch() == epoch && c.tlb.write_epoch() == write_epoch));
+    if (t.fault || code_changed || checked_written) return false;
+    if (c.tlb.epoch() == epoch && c.tlb.write_epoch() == write_epoch) return true;
+    // The rest of the block is fetched from where it was, too.
+    return site.single && !site.beside_groups && c.tlb.find_exec(c.data_context(), code_linear(c, site.rip), 1) != nullptr;
   };
   u8* to = plain() ? t.host : nullptr;
   if (plain() && to == nullptr && kind == Access::Write) {
@@ -143,7 +145,7 @@ u8* Translator::Impl::follow(EngineSlots* slots, u64 link) noexcept {
   Cpu& c = *from_slot<Cpu>(slots, kCpu);
   const Link& l = self.blocks.link(static_cast<u32>(link));
   if (l.mismatch || (l.counter != nullptr && *l.counter == 0)) return nullptr;
-  const u64 linear = c.bits64() ? l.target : l.target & 0xFFFFFFFF;
+  const u64 linear = code_linear(c, l.target);
   if (c.bits64() && !is_canonical(linear)) return nullptr;
   if (c.tlb.find_exec(c.data_context(), linear, 1) == nullptr) c.tlb.fill(c.data_context(), linear, Access::Execute);
   if (self.flush_pending) return nullptr;
@@ -202,7 +204,7 @@ bool Translator::Impl::can_go_on(Cpu& c) {
       return false;
     }
   }
-  if (c.s.activity != Activity::Running || c.careful() || !can_translate(c)) return false;
+  if (c.s.activity != Activity::Running || c.careful()) return false;
   if (mode_key(c) != c.engine.slot[kModeKey] || c.event_ready()) return false;
   enter_view(c);
   return true;
@@ -220,6 +222,7 @@ u64 Translator::Impl::execute(Cpu& c, const Site& site) {
   if (site.flags_in) set_from_image(c.s.flags, slot[kFlagsImage]);
   const u64 epoch = c.tlb.epoch();
   const unsigned units = unit_modes(c.s);
+  const u32 segment_before = segment;
   c.set_limit(1);
   bool faulted = false;
   try {
@@ -235,7 +238,7 @@ u64 Translator::Impl::execute(Cpu& c, const Site& site) {
   }
   if (flush_pending) return x64::kLeave;
   if (c.limit() == 0 ? !can_go_on(c) : unit_modes(c.s) != units) return x64::kLeave;
-  if (!faulted && c.s.rip == site.next_rip && !code_changed && !checked_written && c.tlb.epoch() == epoch) return x64::kGoOn;
+  if (!faulted && c.s.rip == site.next_rip && segment == segment_before && !code_changed && !checked_written && c.tlb.epoch() == epoch) return x64::kGoOn;
   // Somewhere else, or here but looked up anew. The rest of the block doesn't happen.
   slot[kBudget] = slot[kEnd] - c.s.retired;
   const u8* code = code_after(c);

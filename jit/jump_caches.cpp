@@ -66,16 +66,16 @@ void JumpCaches::empty(JumpCache& cache) {
   cache.used_groups = 0;
 }
 
-JumpCache& JumpCaches::select(const TlbTable* table, u32 mode_key) {
-  View*& recent = recent_[(reinterpret_cast<std::uintptr_t>(table) >> 12 ^ mode_key) % kRecent];
-  if (recent != nullptr && recent->table == table && recent->mode_key == mode_key &&
+JumpCache& JumpCaches::select(const TlbTable* table, u32 mode_key, u32 segment) {
+  View*& recent = recent_[(reinterpret_cast<std::uintptr_t>(table) >> 12 ^ mode_key ^ segment * 7) % kRecent];
+  if (recent != nullptr && recent->table == table && recent->mode_key == mode_key && recent->segment == segment &&
       recent->generation == table->generation) {
     recent->last_used = ++uses_;
     return *recent->cache;
   }
   View* oldest = nullptr;
   for (auto& v : views_) {
-    if (v->table == table && v->mode_key == mode_key) {
+    if (v->table == table && v->mode_key == mode_key && v->segment == segment) {
       if (v->generation != table->generation) {
         empty(*v->cache);
         v->generation = table->generation;
@@ -96,6 +96,7 @@ JumpCache& JumpCaches::select(const TlbTable* table, u32 mode_key) {
   empty(*oldest->cache);
   oldest->table = table;
   oldest->mode_key = mode_key;
+  oldest->segment = segment;
   oldest->generation = table->generation;
   oldest->last_used = ++uses_;
   recent = oldest;
@@ -121,6 +122,7 @@ void JumpCaches::clear() {
 void JumpCaches::drop_page(u64 linear) {
   const unsigned group = JumpCache::group_of(linear);
   for (auto& v : views_) {
+    if (v->segment != 0) empty(*v->cache);
     if (!(v->cache->used_groups >> group & 1)) continue;
     for (JumpCache::Page& page : v->cache->page[group])
       if (page.address == (linear | 1)) empty_page(*v->cache, page);
@@ -138,16 +140,17 @@ void JumpCaches::drop_range(u64 linear, u64 size) {
     for (u64 at = 0; at < size; at += kPageSize) drop_page(linear + at);
     return;
   }
-  for (auto& v : views_) empty_range(*v->cache, linear, size);
+  for (auto& v : views_) empty_range(*v, linear, size);
 }
 
 void JumpCaches::drop_range_of(u32 root, u64 linear, u64 size) {
   for (auto& v : views_)
-    if (v->table != nullptr && v->table->root == root) empty_range(*v->cache, linear, size);
+    if (v->table != nullptr && v->table->root == root) empty_range(*v, linear, size);
 }
 
-void JumpCaches::empty_range(JumpCache& cache, u64 linear, u64 size) {
-  empty_pages(cache, [=](u64 page) { return page - linear < size; });
+void JumpCaches::empty_range(View& view, u64 linear, u64 size) {
+  if (view.segment != 0) empty(*view.cache);
+  else empty_pages(*view.cache, [=](u64 page) { return page - linear < size; });
 }
 
 }  // namespace callgate::jit

@@ -15,8 +15,9 @@ class JumpCaches final : public TranslationCache {
   explicit JumpCaches(TranslationTracker& tracker);
   ~JumpCaches() override;
 
-  /// The cache of the view that `table` and `mode_key` stand for; empty when it is new or was given up.
-  JumpCache& select(const TlbTable* table, u32 mode_key);
+  /// The cache of the view that `table`, `mode_key` and `segment` (of code, 0: flat) stand for; empty when it is new or was
+  /// given up.
+  JumpCache& select(const TlbTable* table, u32 mode_key, u32 segment);
   static void set(JumpCache& cache, u64 rip, const void* code);
   /// Forgets a block's entries.
   void forget(u64 rip);
@@ -42,6 +43,7 @@ class JumpCaches final : public TranslationCache {
   struct View {
     const TlbTable* table = nullptr;
     u32 mode_key = 0;
+    u32 segment = 0;  ///< not 0: its addresses are no linear ones
     u32 generation = 0;
     u64 last_used = 0;
     std::unique_ptr<JumpCache, Free> cache;
@@ -54,7 +56,7 @@ class JumpCaches final : public TranslationCache {
   /// Empties the pages for whose address `which` is true.
   template <class Which>
   static void empty_pages(JumpCache& cache, Which which);
-  static void empty_range(JumpCache& cache, u64 linear, u64 size);
+  static void empty_range(View& view, u64 linear, u64 size);
   static void note_page(JumpCache& cache, u64 rip);
 
   TranslationTracker& tracker_;

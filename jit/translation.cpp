@@ -13,6 +13,17 @@
 namespace callgate::jit {
 
 namespace {
+/// The instruction jumps to a known place behind the end of its segment: its handler raises that.
+bool jumps_beyond(const ir::Block& block, const ir::BlockInsn& b, u32 last_rip) {
+  for (u32 n = b.first; n < b.first + b.count && !block.mode.long64; n++) {
+    const ir::Op& op = block.ops[n];
+    if (op.opcode != ir::Opcode::Jump) continue;
+    const ir::Op& target = block.ops[op.args[0]];
+    if (target.opcode == ir::Opcode::Constant && target.imm > last_rip) return true;
+  }
+  return false;
+}
+
 /// A block's name in profiles.
 std::string name_of(const BlockKey& key, const ir::Mode& mode) {
   return fmt::format("guest:{:#x}/{}{}{}", key.rip, mode.long64 ? 64 : mode.code_size == CodeSize::Bits32 ? 32 : 16,
@@ -61,6 +72,7 @@ bool Translator::Impl::is_cold(const BlockKey& key) {
 
 u32 Translator::Impl::lookup(Cpu& c, u32 mode_key, const ir::Mode& mode, u16 entry) {
   const u64 linear = code_linear(c, c.s.rip);
+  if (segment != 0 && c.s.rip > c.s.seg[CS].limit) return kNoBlock;
   const u8* p = c.tlb.find_exec(c.data_context(), linear, 1);
   if (p == nullptr) {
     if (c.bits64() && !is_canonical(linear)) return kNoBlock;
@@ -70,7 +82,7 @@ u32 Translator::Impl::lookup(Cpu& c, u32 mode_key, const ir::Mode& mode, u16 ent
   }
   const u32 frame = memory.ram().frame_of(p);
   if (frame == kNoFrame) return kNoBlock;
-  const BlockKey key{c.s.rip, frame, mode_key, entry};
+  const BlockKey key{c.s.rip, frame, mode_key, entry, segment};
   u32 number = blocks.find(key);
   u32 head = kNoBlock;
   if (number != kNoBlock && blocks.block(number).checked != nullptr) {
@@ -128,17 +140,17 @@ x64::Emitted Translator::Impl::emit(const x64::EmitContext& context) {
 }
 
 // From code to a block's IR, without the passes.
-void Translator::Impl::build(std::span<const u8> code, unsigned most, unsigned stop, const std::vector<u8>& rewritten) {
+void Translator::Impl::build(std::span<const u8> code, unsigned most, unsigned stop, u32 last_rip, const std::vector<u8>& rewritten) {
   if (stop == 0) return block.clear();
   build_block(code, most, block, stop);
   read_from_code(block, rewritten);
-  leave_out_what_cannot_be_lowered();
+  leave_out_what_cannot_be_lowered(last_rip);
 }
 
-void Translator::Impl::leave_out_what_cannot_be_lowered() {
+void Translator::Impl::leave_out_what_cannot_be_lowered(u32 last_rip) {
   if (options.verify) verify();
   for (ir::BlockInsn& b : block.insns)
-    if (b.count != 0 && !x64::can_lower(block, b, host)) {
+    if (b.count != 0 && (!x64::can_lower(block, b, host) || jumps_beyond(block, b, last_rip))) {
       b.count = 0;
       b.may_leave = true;
     }
@@ -151,7 +163,9 @@ u32 Translator::Impl::translate(Cpu& c, const BlockKey& key, const ir::Mode& mod
     head = kNoBlock;
   }
   const unsigned offset = static_cast<unsigned>(code_linear(c, key.rip) & kPageMask);
-  const std::span<const u8> code{page + offset, kPageSize - offset};
+  std::size_t available = kPageSize - offset;
+  if (segment != 0) available = std::min<std::size_t>(available, c.s.seg[CS].limit - key.rip + 1);
+  const std::span<const u8> code{page + offset, available};
   memory.mark_code(key.frame);
   if (head != kNoBlock && blocks.block(head).checked->variants.size() >= BlockCache::kMostVariants) {
     if (options.interpret_rewritten) blocks.give_up(key.frame, offset);
@@ -178,7 +192,8 @@ u32 Translator::Impl::translate(Cpu& c, const BlockKey& key, const ir::Mode& mod
                                                                 memory.physical_of(key.frame), offset)
                                            : static_cast<unsigned>(kPageSize);
   std::vector<u8> rewritten;
-  const auto build = [&] { this->build(code, most, stop - offset, rewritten); };
+  const u32 last_rip = segment != 0 ? c.s.seg[CS].limit : ~u32{0};
+  const auto build = [&] { this->build(code, most, stop - offset, last_rip, rewritten); };
   build();
   if (block.insns.empty()) {
     if (head != kNoBlock) {
@@ -201,7 +216,7 @@ u32 Translator::Impl::translate(Cpu& c, const BlockKey& key, const ir::Mode& mod
     plain.entry = 0;
     if (const u32 number = blocks.find(plain); number != kNoBlock && follow_hot_path(blocks, number, code, most, block) != 0) {
       stats.paths++;
-      leave_out_what_cannot_be_lowered();
+      leave_out_what_cannot_be_lowered(last_rip);
     }
   }
   if (key.mode & kModeX87) x64::note_x87(block, host);
@@ -217,7 +232,8 @@ u32 Translator::Impl::translate(Cpu& c, const BlockKey& key, const ir::Mode& mod
   const x64::CodeCheck check{code.data(), t.bytes, rewritten};
   const bool checked = unrest == BlockCache::Unrest::Rewritten && key.entry == 0;
   const x64::EmitContext context{arena, thunks, host, sites, insns, counts, states, workshop, new_counter, blocks.next_number(),
-                                 blocks.next_link(), options.chaining, key.entry, checked ? &check : nullptr};
+                                 blocks.next_link(), options.chaining, key.entry, checked ? &check : nullptr,
+                                 limited_segments(key.mode), static_cast<u32>(segment != 0 ? c.s.seg[CS].base : 0)};
   const x64::Emitted e = emit(context);
   VERIFY(e.entry != nullptr, "a block didn't fit in the arena");
   t.entry = e.entry;

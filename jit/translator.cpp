@@ -15,7 +15,7 @@ void Translator::Impl::run(Cpu& c, const u64& until, const bool& stop) {
       if (stop) return;
     }
     if (c.s.activity != Activity::Running) return;
-    if (c.careful() || !can_translate(c)) {
+    if (c.careful()) {
       const u64 before = c.s.retired;
       interpreter.advance(c, until);
       stats.interpreted += c.s.retired - before;
@@ -26,6 +26,10 @@ void Translator::Impl::run(Cpu& c, const u64& until, const bool& stop) {
     running_until = &until;
     running_stop = &stop;
     c.engine.slot[kModeKey] = mode_key;
+    if (segments.size() >= kMostSegments) {
+      flush();
+      segments.clear();
+    }
     enter_view(c);
     c.engine.slot[kVectors] = u64{0x1F80} << 32;
     c.engine.slot[kTranslator] = to_slot(this);
@@ -78,13 +82,14 @@ void Translator::Impl::enter_view(Cpu& c) {
   const TlbTable* user = c.tlb.table(User);
   const TlbTable* supervisor = c.tlb.table(Supervisor);
   const u32 mode_key = static_cast<u32>(slot[kModeKey]);
-  const Views views{&c, user, supervisor, user->generation, supervisor->generation, mode_key, jumps.given_up()};
+  segment = code_segment(c);
+  const Views views{&c, user, supervisor, user->generation, supervisor->generation, mode_key, segment, jumps.given_up()};
   if (!(views == current_views)) {
     far[kUserTlb] = to_slot(user);
     far[kSupervisorTlb] = to_slot(supervisor);
-    far[kUserJumps] = to_slot(&jumps.select(user, mode_key));
+    far[kUserJumps] = to_slot(&jumps.select(user, mode_key, segment));
     // AC makes no difference to where code is.
-    far[kSupervisorJumps] = to_slot(&jumps.select(supervisor, mode_key));
+    far[kSupervisorJumps] = to_slot(&jumps.select(supervisor, mode_key, segment));
     current_views = views;
     current_views.given_up = jumps.given_up();
   }
@@ -94,6 +99,13 @@ void Translator::Impl::enter_view(Cpu& c) {
   slot[kTlbView] = to_slot(c.tlb.table(c.access_context()));
   slot[kJumpCache] = far[c.data_context() == User ? kUserJumps : kSupervisorJumps];
   set_time_base(c);
+}
+
+// 0 for code that begins at 0 and has no limit to look at.
+u32 Translator::Impl::code_segment(const Cpu& c) {
+  const Segment& cs = c.s.seg[CS];
+  if (c.bits64() || (cs.base == 0 && cs.limit == 0xFFFFFFFF)) return 0;
+  return segments.try_emplace(cs.base << 32 | cs.limit, static_cast<u32>(segments.size() + 1)).first->second;
 }
 
 // The TSC is this less the budget: one tick goes with each instruction.
@@ -229,8 +241,9 @@ void Translator::on_code(CodeHandler handler) {
 }
 
 void Translator::translate(Cpu& cpu) {
-  if (cpu.careful() || !can_translate(cpu)) return;
+  if (cpu.careful()) return;
   const ir::Mode mode = mode_of(cpu);
+  impl_->segment = impl_->code_segment(cpu);
   const u32 first = impl_->blocks.next_link();
   const u32 number = impl_->lookup(cpu, mode_key(cpu), mode);
   const u32 end = impl_->blocks.next_link();

@@ -35,6 +35,10 @@ struct Translator::Impl final : CodeListener {
   std::deque<Site> sites;
   std::deque<Insn> insns;  ///< what sites point to
   ir::Block block;         ///< reused
+  /// Code segments with a base or a limit, as base << 32 | limit, and their numbers from 1 (BlockKey::segment).
+  std::unordered_map<u64, u32> segments;
+  static constexpr std::size_t kMostSegments = 1 << 12;
+  u32 segment = 0;  ///< of the code that runs (enter_view); 0: flat
   x64::EntryStates states;
   x64::Workshop workshop{arena};
   std::deque<u32> counters;  ///< of links
@@ -60,7 +64,7 @@ struct Translator::Impl final : CodeListener {
     const Cpu* cpu = nullptr;
     const TlbTable *user = nullptr, *supervisor = nullptr;
     u32 user_generation = 0, supervisor_generation = 0;
-    u32 mode_key = 0;
+    u32 mode_key = 0, segment = 0;
     u64 given_up = 0;  ///< how many jump caches were
     bool operator==(const Views&) const = default;
   };
@@ -83,13 +87,15 @@ struct Translator::Impl final : CodeListener {
     const std::string wrong = ir::verify(block);
     VERIFY(wrong.empty(), ("a block breaks the rules of the IR: " + wrong + "\n" + ir::print(block)).c_str());
   }
+  u32 code_segment(const Cpu& c);
   bool is_cold(const BlockKey& key);
   u32 lookup(Cpu& c, u32 mode_key, const ir::Mode& mode, u16 entry = 0);
   void promote(Cpu& c, u32 link, u32 plain, const ir::Mode& mode);
   u32 translate(Cpu& c, const BlockKey& key, const ir::Mode& mode, const u8* page, u32 head);
   x64::Emitted emit(const x64::EmitContext& context);
-  void leave_out_what_cannot_be_lowered();
-  void build(std::span<const u8> code, unsigned most, unsigned stop, const std::vector<u8>& rewritten);
+  /// `last_rip`: the end of the code's segment.
+  void leave_out_what_cannot_be_lowered(u32 last_rip);
+  void build(std::span<const u8> code, unsigned most, unsigned stop, u32 last_rip, const std::vector<u8>& rewritten);
   void run(Cpu& c, const u64& until, const bool& stop);
   void enter_view(Cpu& c);
   void set_time_base(Cpu& c);

@@ -106,9 +106,9 @@ struct Mode {
   CodeSize code_size = CodeSize::Bits64;
   bool long64 = true;
   u8 stack_size = 8;
-  u8 flat_segments = 0x3F;  ///< bit i: accesses through segment i need no check
+  u8 flat_segments = 0x3F;  ///< bit i: accesses through segment i need no check, or one of its limit (the backend's)
   u8 zero_bases = 0x0F;     ///< bit i: the base of segment i is 0
-  bool flat_code = true;    ///< no jump can leave the code segment
+  bool flat_code = true;    ///< no jump to a constant leaves the code segment
   bool real = false;        ///< real or virtual-8086 mode
   bool sse = false;         ///< SSE instructions may be executed, and have all exceptions masked
   u64 rip_mask() const { return long64 ? ~u64{0} : 0xFFFFFFFF; }

@@ -83,6 +83,8 @@ struct EmitContext {
   bool chaining = true;
   u16 entry_state = 0;  ///< what the block may rely on
   const CodeCheck* check = nullptr;  ///< then the block's first link is where it goes when its code is another one
+  u8 limited_segments = 0;  ///< bit i: accesses through segment i look at its limit
+  u32 code_base = 0;        ///< of the code's segment
 };
 
 /// True when every op of the instruction has a lowering.
@@ -243,6 +245,7 @@ class Emitter final : private asmjit::ErrorHandler {
   void probe(const ir::Op& op, unsigned alignment = 1);
   void probed_address(const ir::Op& op);
   bool is_single_access() const;
+  void check_limit(unsigned seg, unsigned size);
   Mem group_addend(unsigned group) const;
   /// The bytes of the last memory op that was probed for.
   Mem operand(unsigned size) const {

@@ -16,7 +16,9 @@ x86::CondCode Emitter::test_bool(ir::ValueId v) {
   return x86::CondCode::kNZ;
 }
 
-bool Emitter::can_link(u64 target) const { return context_.chaining && ((target ^ block_->rip) & ~kPageMask) == 0; }
+bool Emitter::can_link(u64 target) const {
+  return context_.chaining && (((target + context_.code_base) ^ (block_->rip + context_.code_base)) & ~kPageMask) == 0;
+}
 
 // Units count as ready only behind instructions that work with them: others have no use for a version of their own.
 EntryState Emitter::state_here() const {

@@ -79,9 +79,11 @@ void Emitter::probe(const ir::Op& op, unsigned alignment) {
   // A moved operand's distance is looked at before its register is given up.
   if (mem.moved == ir::kNoValue) spill(7);
   else spill(1);
-  effective_address(mem, kAddress, true);
+  const bool limited = context_.limited_segments >> mem.seg & 1;
+  effective_address(mem, kAddress, !limited);
   spill(6);
   destroy_flags();
+  if (limited) check_limit(mem.seg, op.size);
   if (alignment > 1) {
     a_.test(x86::al, alignment - 1);
     a_.jnz(bail_label());
@@ -129,6 +131,19 @@ bool Emitter::is_single_access() const {
     accesses += o == ir::Opcode::Load || o == ir::Opcode::Store || o == ir::Opcode::Modify || o == ir::Opcode::Resolve;
   }
   return accesses == 1;
+}
+
+// eax: an offset; behind it the linear address. What isn't within the limit is the interpreter's. SDM 3A 5.3.
+void Emitter::check_limit(unsigned seg, unsigned size) {
+  const std::size_t at = offsetof(CpuState, seg) + seg * sizeof(Segment);
+  a_.mov(x86::ecx, field(at + offsetof(Segment, limit), 4));
+  if (size > 1) {
+    a_.sub(x86::ecx, size - 1);
+    a_.jb(bail_label());
+  }
+  a_.cmp(x86::eax, x86::ecx);
+  a_.ja(bail_label());
+  a_.add(x86::eax, field(at + offsetof(Segment, base), 4));
 }
 
 // The operand of an access whose page another one has probed: no EFLAGS are touched.
