@@ -13,6 +13,10 @@ class Cpu;
 constexpr u32 kHypervisorLeaves = 0x40000000, kLastHypervisorLeaf = 0x4000FFFF;
 constexpr u32 kCpuid1EcxHypervisor = 1u << 31;
 
+/// The port whose 32-bit reads by the immediate form are calls, when a hypervisor has made it one: what a translator looks for.
+/// Any other port may be one, too; it is asked about as it is read.
+constexpr u16 kCallPort = 0xE4;
+
 enum class MsrAnswer : u8 {
   Unknown,  ///< the register is not the hypervisor's
   Done,

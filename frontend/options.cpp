@@ -266,6 +266,10 @@ CommandLine parse_command_line(std::vector<std::string> arguments) {
       ->type_name("WHERE")
       ->capture_default_str()
       ->group("Console");
+  run_command->add_option("--test-input", run.test_input, "What a guest gets that asks --paravirt callgate for a test's input")
+      ->check(some_file)
+      ->type_name("FILE")
+      ->group("Console");
   run_command
       ->add_flag("--nographic,--nodefaults", no_matter,
                  "Accepted for QEMU's sake: there is no window, and nothing to leave out")

@@ -23,6 +23,7 @@ struct RunOptions {
   std::string append;
   std::string serial = "stdio";        ///< stdio, none or file:PATH
   std::string debug_console = "none";  ///< the same for port 0xE9
+  std::string test_input;              ///< a file for a guest that asks for a test's input; empty: none
   std::string stats_file;
   bool perf_map = false;
   u64 hash_every = 0;

@@ -212,7 +212,14 @@ int run_command(const RunOptions& options, Replay* from) {
   SnapshotStart snapshot_start;
   RecordingHeader origin;  // what a snapshot says of where the machine came from
   if (from != nullptr) origin = from->recording().header;
+  std::vector<u8> test_input;
+  if (!options.test_input.empty()) {
+    auto read = boot::read_file(options.test_input);
+    if (!read) return report(read.error());
+    test_input.assign(read->begin(), read->end());
+  }
   const auto load = [&](Machine& m) -> Result<> {
+    m.test_input(test_input);
     if (options.record.empty() && options.save_snapshot.empty())
       return m.load_kernel(options.kernel, options.initrd, options.append, options.boot);
     auto inputs = boot::read_boot_files(options.kernel, options.initrd, options.append, m.memory_map());
@@ -246,6 +253,7 @@ int run_command(const RunOptions& options, Replay* from) {
     if (!made) return report(made.error());
     machine = std::move(*made);
   }
+  if (machine && !options.load_snapshot.empty()) machine->test_input(test_input);
   Machine& m = lockstep ? lockstep->subject() : from != nullptr ? from->machine() : *machine;
 
   std::string bad;

@@ -236,6 +236,12 @@ u64 Translator::Impl::execute(Cpu& c, const Site& site) {
     c.deliver_fault(fault);
     slot[kFlagsImage] = flags_image(c.s.flags);
   }
+  return go_on_behind(c, site, epoch, units, faulted);
+}
+
+// An instruction was executed for emitted code, or delivered a fault: what comes next.
+u64 Translator::Impl::go_on_behind(Cpu& c, const Site& site, u64 epoch, unsigned units, bool faulted) {
+  auto& slot = c.engine.slot;
   if (flush_pending) return x64::kLeave;
   if (c.limit() == 0 ? !can_go_on(c) : unit_modes(c.s) != units) return x64::kLeave;
   if (!faulted && c.s.rip == site.next_rip && segment == segment_before && !code_changed && !checked_written && c.tlb.epoch() == epoch) return x64::kGoOn;
@@ -243,6 +249,31 @@ u64 Translator::Impl::execute(Cpu& c, const Site& site) {
   slot[kBudget] = slot[kEnd] - c.s.retired;
   const u8* code = code_after(c);
   return code != nullptr ? to_slot(code) : x64::kLeave;
+}
+
+u64 Translator::Impl::port_call(EngineSlots* slots, u64 number) noexcept {
+  Impl& self = *from_slot<Impl>(slots, kTranslator);
+  return self.port_call(*from_slot<Cpu>(slots, kCpu), self.sites[number]);
+}
+
+// No debug register is on while emitted code runs, ring 0 may use every port, and a call neither faults nor knows the arithmetic
+// flags: nothing of what IN looks at is left.
+u64 Translator::Impl::port_call(Cpu& c, const Site& site) {
+  auto& slot = c.engine.slot;
+  if (c.hypervisor == nullptr) return execute(c, site);
+  c.s.rip = site.rip;
+  c.next_rip() = site.next_rip;
+  c.s.retired = slot[kEnd] - slot[kBudget] - site.rest;
+  const u64 epoch = c.tlb.epoch();
+  const unsigned units = unit_modes(c.s);
+  c.set_limit(1);
+  if (!c.hypervisor->port_call(c, static_cast<u8>(site.insn->imm), 4)) return execute(c, site);
+  stats.handler_calls++;
+  site.counts->handler_calls++;
+  c.note_on_trail(site.rip);
+  c.s.rip = site.next_rip;
+  c.s.retired++;
+  return go_on_behind(c, site, epoch, units, false);
 }
 
 }  // namespace callgate::jit

@@ -106,6 +106,7 @@ struct Translator::Impl final : CodeListener {
   static u8* write(EngineSlots* slots, u64 linear, u64 site) noexcept;
   static u8* resolve(EngineSlots* slots, u64 target, u64 site) noexcept;
   static u64 execute(EngineSlots* slots, u64 site) noexcept;
+  static u64 port_call(EngineSlots* slots, u64 site) noexcept;
   static u8* follow(EngineSlots* slots, u64 link) noexcept;
   static u8* transfer(EngineSlots* slots, u64 target) noexcept;
   static u8* step(EngineSlots* slots, u64 site) noexcept;
@@ -117,6 +118,8 @@ struct Translator::Impl final : CodeListener {
   u8* detour(Cpu& c, const Site& site);
   u8* store_beside_code(Cpu& c, const Site& site, u64 linear);
   u64 execute(Cpu& c, const Site& site);
+  u64 port_call(Cpu& c, const Site& site);
+  u64 go_on_behind(Cpu& c, const Site& site, u64 epoch, unsigned units, bool faulted);
   bool can_go_on(Cpu& c);
   const void* code_at(Cpu& c, u64 rip);
 };

@@ -1,13 +1,13 @@
 // The numbers of paravirt/ABI.md. guest/callgate.h has the same ones for guests; tests/paravirt compares them.
 #pragma once
 
-#include "base/types.h"
+#include "cpu/hypervisor.h"
 
 namespace callgate::paravirt::abi {
 
 constexpr u32 kMajor = 1, kMinor = 0;
 constexpr u32 kVersion = kMajor << 16 | kMinor;
-constexpr u16 kPort = 0xE4;
+constexpr u16 kPort = kCallPort;
 
 /// What EAX holds after a call. All ones are what a port reads that is not there.
 enum Status : u32 {

@@ -1,4 +1,5 @@
 #include <algorithm>
+#include <array>
 
 #include "paravirt/port_call.h"
 
@@ -57,9 +58,24 @@ static_assert(std::is_sorted(std::begin(kRows), std::end(kRows), [](const CallRo
 
 std::span<const CallRow> port_calls() { return kRows; }
 
+namespace {
+
+constexpr u32 kMostInGroup = 8;
+
+/// Rows by group and number; 0: no such call, else the row's place and 1.
+constexpr auto make_index() {
+  std::array<u8, kGroups * kMostInGroup> index{};
+  for (u32 n = 0; n < std::size(kRows); n++) index[(kRows[n].number >> 16) * kMostInGroup + (kRows[n].number & 0xFFFF)] = static_cast<u8>(n + 1);
+  return index;
+}
+constexpr auto kIndex = make_index();
+
+}  // namespace
+
 const CallRow* find_call(u32 number) {
-  const auto at = std::lower_bound(std::begin(kRows), std::end(kRows), number, [](const CallRow& r, u32 n) { return r.number < n; });
-  return at != std::end(kRows) && at->number == number ? at : nullptr;
+  if (number >> 16 >= kGroups || (number & 0xFFFF) >= kMostInGroup) return nullptr;
+  const u8 at = kIndex[(number >> 16) * kMostInGroup + (number & 0xFFFF)];
+  return at != 0 ? &kRows[at - 1] : nullptr;
 }
 
 }  // namespace callgate::paravirt

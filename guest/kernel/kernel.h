@@ -5,6 +5,7 @@
  *   test=fuzz seed=N calls=N  random calls; ends well whatever they answer
  *   cpus=N                  start so many processors
  *   test=bench what=X count=N  one thing over and over (bench.c)
+ *   testinput               read a line of the test's input (by the port)
  *   input                   read a line from the console, too
  */
 #ifndef KERNEL_H

@@ -344,6 +344,23 @@ static void console_input(void)
 		mix((u8)line[i]);
 }
 
+/* What the test gives, up to a line's end. */
+static void test_input(void)
+{
+	char byte = 0;
+	u64 got;
+
+	if (!option("testinput"))
+		return;
+	while (byte != '\n') {
+		ok("get_input", callgate_call(CALLGATE_GET_INPUT, (uintptr_t)&byte, 1, 0, 0, &got));
+		if (got)
+			mix((u8)byte);
+		else
+			ok("skip", callgate_skip(callgate_now() + 50000));
+	}
+}
+
 static void ring(void)
 {
 	static struct {
@@ -387,5 +404,6 @@ void workload(void)
 		ring();
 	}
 	console_input();
+	test_input();
 	print_number("result", digest);
 }

@@ -183,6 +183,11 @@ void Emitter::emit_system(const ir::BlockInsn& b, SystemForm form) {
       break;
     case SystemForm::Rdtsc: emit_read_time(b, false, slow); break;
     case SystemForm::Rdtscp: emit_read_time(b, true, slow); break;
+    case SystemForm::PortCall:
+      require_ring0(slow);
+      a_.mov(x86::ecx, handler.site);
+      a_.call(reinterpret_cast<u64>(context_.thunks.port_call));
+      break;
     case SystemForm::ReadSelector: {
       const Mem selector = segment_field(static_cast<SegReg>(b.insn.reg), offsetof(Segment, selector), 2);
       if (is_pinned(b.insn.rm)) {

@@ -2,6 +2,7 @@
 
 #include <string_view>
 
+#include "cpu/hypervisor.h"
 #include "cpu/table/row.h"
 
 namespace callgate::jit::x64 {
@@ -20,6 +21,8 @@ SystemForm system_form(const ir::Mode& mode, const Insn& insn) {
       {"iret", SystemForm::Iretq},
   };
   const std::string_view name = insn.row->name;
+  if (name == "in")
+    return insn.opcode == 0xE5 && insn.width != 2 && static_cast<u8>(insn.imm) == kCallPort ? SystemForm::PortCall : SystemForm::None;
   if (name == "mov") {
     const bool selector = insn.opcode == 0x8C && std::string_view(insn.row->encoding) == "8C /r";
     return selector && !insn.is_memory && insn.width >= 4 && insn.reg < kSegCount ? SystemForm::ReadSelector : SystemForm::None;

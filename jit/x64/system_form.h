@@ -6,7 +6,7 @@
 
 namespace callgate::jit::x64 {
 
-enum class SystemForm : u8 { None, Syscall, Sysret, Swapgs, Cli, Sti, Clac, Stac, Rdtsc, Rdtscp, ReadSelector, Iretq };
+enum class SystemForm : u8 { None, Syscall, Sysret, Swapgs, Cli, Sti, Clac, Stac, Rdtsc, Rdtscp, ReadSelector, Iretq, PortCall };
 
 /// The form of an instruction that has no ops; None: its handler executes it.
 SystemForm system_form(const ir::Mode& mode, const Insn& insn);

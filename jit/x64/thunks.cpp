@@ -65,7 +65,7 @@ std::vector<NamedThunk> names_of(const Thunks& t) {
       {"load_x87", t.load_x87},
       {"exit_budget", t.exit_budget}, {"exit_link", t.exit_link}, {"exit_bail", t.exit_bail},
       {"slow_read", t.slow_read}, {"slow_write", t.slow_write}, {"slow_resolve", t.slow_resolve}, {"transfer", t.transfer}, {"step", t.step},
-      {"execute", t.execute},
+      {"execute", t.execute}, {"port_call", t.port_call},
   };
   std::sort(names.begin(), names.end(), [](const NamedThunk& a, const NamedThunk& b) { return a.at < b.at; });
   return names;
@@ -273,15 +273,15 @@ Thunks emit_thunks(CodeArena& arena, const Callbacks& callbacks) {
   a.mov(x86::rax, slot(kExit));
   ask(reinterpret_cast<const void*>(callbacks.step), x86::rax);
 
-  t.execute = e.here();
-  {
+  // A handler: behind it the block goes on, or something else.
+  const auto call_handler = [&](const void* callback) {
     e.store_pinned();
     if_vectors(store_vectors);
     if_x87([&] { store_x87_to_state(8); });
     a.lea(x86::rdi, x86::ptr(kState, -static_cast<i32>(sizeof(EngineSlots))));
     a.mov(x86::esi, x86::ecx);
     a.sub(x86::rsp, 8);
-    a.mov(x86::rax, reinterpret_cast<u64>(callbacks.execute));
+    a.mov(x86::rax, reinterpret_cast<u64>(callback));
     a.call(x86::rax);
     a.add(x86::rsp, 8);
     asmjit::Label elsewhere = a.newLabel(), done = a.newLabel();
@@ -296,7 +296,12 @@ Thunks emit_thunks(CodeArena& arena, const Callbacks& callbacks) {
     a.jmp(x86::rax);
     a.bind(done);
     a.mov(x86::eax, static_cast<u32>(Exit::Done));
-  }
+  };
+  t.port_call = e.here();
+  call_handler(reinterpret_cast<const void*>(callbacks.port_call));
+  a.jmp(leave);
+  t.execute = e.here();
+  call_handler(reinterpret_cast<const void*>(callbacks.execute));
   a.bind(leave);
   if_vectors(store_vectors);
   if_x87([&] { store_x87_to_state(0); });

@@ -19,6 +19,8 @@ struct Callbacks {
   /// Executes the site's instruction by its handler, or delivers the fault that it raises. What comes next: kGoOn (the
   /// instruction behind it), kLeave (Exit::Done), or the address of a block's code.
   u64 (*execute)(EngineSlots* slots, u64 site) noexcept;
+  /// The same for an instruction that reads the port of calls (cpu/hypervisor.h) at ring 0.
+  u64 (*port_call)(EngineSlots* slots, u64 site) noexcept;
   /// A link isn't made, or its jump cache doesn't know it: the code of its target, or nullptr: Exit::Link.
   u8* (*follow)(EngineSlots* slots, u64 link) noexcept;
   /// A block has ended with a jump to the guest's address `target`, of which the jump cache doesn't know: the code there, or
@@ -46,6 +48,7 @@ struct Thunks {
   const u8* load_wide_vectors = nullptr;  ///< called; likewise, with their upper halves
   const u8* load_x87 = nullptr;      ///< called; the guest's x87 becomes the host's. Changes rax, rcx, rdx
   const u8* execute = nullptr;      ///< called; ecx: site
+  const u8* port_call = nullptr;    ///< called; ecx: site
   const u8* transfer = nullptr;     ///< rax: the guest's address to go on at, when everything else is done
   const u8* step = nullptr;         ///< Slot::kExit: the site of an instruction that emitted code can't do, as before it
 };

@@ -77,6 +77,20 @@ class TimeTravel(unittest.TestCase):
                 self.assertIn("the replay matched", again.stderr)
             self.assertIn("paravirt callgate", callgate("info", file).stdout)
 
+    def test_a_test_gets_its_input_and_gets_it_again(self):
+        results = []
+        for text in ("one line\n", "another\n", "one line\n"):
+            given, file = self.at / "input", self.at / f"{len(results)}.rec"
+            given.write_text(text)
+            done = run("way=port testinput", "interp", options=["--test-input", given, "--record", file])
+            self.assertEqual(done.returncode, GOOD, done.stdout + done.stderr)
+            results.append(done.stdout)
+            for engine in engines():
+                again = callgate("replay", file, "--engine", engine, timeout=120)
+                self.assertEqual((again.returncode, again.stdout), (0, done.stdout), again.stderr)
+        self.assertEqual(results[0], results[2])
+        self.assertNotEqual(results[0], results[1])
+
     def test_a_snapshot_in_the_middle_goes_on_to_the_same_end(self):
         whole = end(run("way=port", "interp", 3))
         for count in (whole[0] // 7, whole[0] // 3, whole[0] // 2):
