@@ -98,7 +98,9 @@ struct JumpCache {
     u64 used;     ///< bit n: a target in its bytes from 64 n on may have an entry
   };
   static constexpr unsigned kChunkShift = 6, kPagesInGroup = 16;
-  u64 used_groups;                            ///< bit n: group n has entries
+  /// Bit n: group n has entries for addresses of the lower [0] and of the upper [1] half. With those of all caches in one
+  /// place (JumpCaches): most caches know nothing of an address, and are not even looked at.
+  u64* used_groups;
   Page page[1u << kPageBits][kPagesInGroup];  ///< those that have entries, by group
   u8 victim[1u << kPageBits];                 ///< the place that makes room next
 

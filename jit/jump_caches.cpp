@@ -41,29 +41,30 @@ void JumpCaches::note_page(JumpCache& cache, u64 rip) {
     empty_page(cache, *free);
   }
   *free = {address, chunk};
-  cache.used_groups |= u64{1} << group;
+  cache.used_groups[rip >> 63] |= u64{1} << group;
 }
 static_assert(JumpCache::index_of(empty_rip(0)) != 0);
 
 // Most of a cache is never used: the host gives its zeroed pages when they are touched.
-JumpCache* JumpCaches::make_cache() {
+JumpCache* JumpCaches::make_cache(u64 (&used_groups)[2]) {
   auto* cache = static_cast<JumpCache*>(std::calloc(1, sizeof(JumpCache)));
   VERIFY(cache != nullptr, "no memory for a jump cache");
   cache->entry[0].rip = empty_rip(0);
+  cache->used_groups = used_groups;
   return cache;
 }
 void JumpCaches::Free::operator()(void* p) const { std::free(p); }
 
 template <class Which>
 void JumpCaches::empty_pages(JumpCache& cache, Which which) {
-  for (u64 used = cache.used_groups; used != 0; used &= used - 1)
+  for (u64 used = cache.used_groups[0] | cache.used_groups[1]; used != 0; used &= used - 1)
     for (JumpCache::Page& page : cache.page[std::countr_zero(used)])
       if (page.address != 0 && which(page.address & ~kPageMask)) empty_page(cache, page);
 }
 
 void JumpCaches::empty(JumpCache& cache) {
   empty_pages(cache, [](u64) { return true; });
-  cache.used_groups = 0;
+  cache.used_groups[0] = cache.used_groups[1] = 0;
 }
 
 JumpCache& JumpCaches::select(const TlbTable* table, u32 mode_key, u32 segment) {
@@ -89,7 +90,8 @@ JumpCache& JumpCaches::select(const TlbTable* table, u32 mode_key, u32 segment) 
   if (views_.size() < kMostViews) {
     views_.push_back(std::make_unique<View>());
     oldest = views_.back().get();
-    oldest->cache.reset(make_cache());
+    oldest->number = static_cast<unsigned>(views_.size() - 1);
+    oldest->cache.reset(make_cache(used_groups_[oldest->number]));
   } else {
     given_up_++;
   }
@@ -110,6 +112,7 @@ void JumpCaches::set(JumpCache& cache, u64 rip, const void* code) {
 
 void JumpCaches::forget(u64 rip) {
   for (auto& v : views_) {
+    if (!may_have(*v, rip)) continue;
     JumpCache::Entry& e = v->cache->entry[JumpCache::index_of(rip)];
     if (e.rip == rip) e = {empty_rip(JumpCache::index_of(rip)), nullptr};
   }
@@ -123,7 +126,7 @@ void JumpCaches::drop_page(u64 linear) {
   const unsigned group = JumpCache::group_of(linear);
   for (auto& v : views_) {
     if (v->segment != 0) empty(*v->cache);
-    if (!(v->cache->used_groups >> group & 1)) continue;
+    if (!may_have(*v, linear)) continue;
     for (JumpCache::Page& page : v->cache->page[group])
       if (page.address == (linear | 1)) empty_page(*v->cache, page);
   }

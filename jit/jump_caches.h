@@ -47,10 +47,13 @@ class JumpCaches final : public TranslationCache {
     u32 generation = 0;
     u64 last_used = 0;
     std::unique_ptr<JumpCache, Free> cache;
+    unsigned number = 0;
   };
   static constexpr std::size_t kMostViews = 48, kRecent = 61;
 
-  static JumpCache* make_cache();
+  static JumpCache* make_cache(u64 (&used_groups)[2]);
+  /// True when the view may have an entry for an address of that page.
+  bool may_have(const View& v, u64 linear) const { return used_groups_[v.number][linear >> 63] >> JumpCache::group_of(linear) & 1; }
   static void empty(JumpCache& cache);
   static void empty_page(JumpCache& cache, JumpCache::Page& page);
   /// Empties the pages for whose address `which` is true.
@@ -61,6 +64,7 @@ class JumpCaches final : public TranslationCache {
 
   TranslationTracker& tracker_;
   std::vector<std::unique_ptr<View>> views_;
+  u64 used_groups_[kMostViews][2] = {};
   View* recent_[kRecent] = {};  ///< by a hash of table and mode
   u64 uses_ = 0, given_up_ = 0;
 };
