@@ -190,7 +190,11 @@ void Emitter::emit_system(const ir::BlockInsn& b, SystemForm form) {
       break;
     case SystemForm::ReadSelector: {
       const Mem selector = segment_field(static_cast<SegReg>(b.insn.reg), offsetof(Segment, selector), 2);
-      if (is_pinned(b.insn.rm)) {
+      if (b.insn.width == 2) {
+        const bool pinned = is_pinned(b.insn.rm);
+        a_.mov(gp(pinned ? kHostOf[b.insn.rm] : 0, 2), selector);
+        if (!pinned) a_.mov(home(b.insn.rm, 2), x86::ax);
+      } else if (is_pinned(b.insn.rm)) {
         a_.movzx(gp(kHostOf[b.insn.rm], 4), selector);
       } else {
         a_.movzx(x86::eax, selector);

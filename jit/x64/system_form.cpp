@@ -25,7 +25,7 @@ SystemForm system_form(const ir::Mode& mode, const Insn& insn) {
     return insn.opcode == 0xE5 && insn.width != 2 && static_cast<u8>(insn.imm) == kCallPort ? SystemForm::PortCall : SystemForm::None;
   if (name == "mov") {
     const bool selector = insn.opcode == 0x8C && std::string_view(insn.row->encoding) == "8C /r";
-    return selector && !insn.is_memory && insn.width >= 4 && insn.reg < kSegCount ? SystemForm::ReadSelector : SystemForm::None;
+    return selector && !insn.is_memory && insn.reg < kSegCount ? SystemForm::ReadSelector : SystemForm::None;
   }
   for (const Name& n : kNames) {
     if (name != n.name) continue;
