@@ -220,9 +220,7 @@ u64 Translator::Impl::execute(Cpu& c, const Site& site) {
   c.s.retired = slot[kEnd] - slot[kBudget] - site.rest;
   c.note_on_trail(site.rip);
   if (site.flags_in) set_from_image(c.s.flags, slot[kFlagsImage]);
-  const u64 epoch = c.tlb.epoch();
-  const unsigned units = unit_modes(c.s);
-  const u32 segment_before = segment;
+  const Before before{c.tlb.epoch(), unit_modes(c.s), segment};
   c.set_limit(1);
   bool faulted = false;
   try {
@@ -236,15 +234,17 @@ u64 Translator::Impl::execute(Cpu& c, const Site& site) {
     c.deliver_fault(fault);
     slot[kFlagsImage] = flags_image(c.s.flags);
   }
-  return go_on_behind(c, site, epoch, units, faulted);
+  return go_on_behind(c, site, before, faulted);
 }
 
 // An instruction was executed for emitted code, or delivered a fault: what comes next.
-u64 Translator::Impl::go_on_behind(Cpu& c, const Site& site, u64 epoch, unsigned units, bool faulted) {
+u64 Translator::Impl::go_on_behind(Cpu& c, const Site& site, const Before& before, bool faulted) {
   auto& slot = c.engine.slot;
   if (flush_pending) return x64::kLeave;
-  if (c.limit() == 0 ? !can_go_on(c) : unit_modes(c.s) != units) return x64::kLeave;
-  if (!faulted && c.s.rip == site.next_rip && segment == segment_before && !code_changed && !checked_written && c.tlb.epoch() == epoch) return x64::kGoOn;
+  if (c.limit() == 0 ? !can_go_on(c) : unit_modes(c.s) != before.units) return x64::kLeave;
+  if (!faulted && c.s.rip == site.next_rip && segment == before.segment && !code_changed && !checked_written &&
+      c.tlb.epoch() == before.epoch)
+    return x64::kGoOn;
   // Somewhere else, or here but looked up anew. The rest of the block doesn't happen.
   slot[kBudget] = slot[kEnd] - c.s.retired;
   const u8* code = code_after(c);
@@ -264,8 +264,7 @@ u64 Translator::Impl::port_call(Cpu& c, const Site& site) {
   c.s.rip = site.rip;
   c.next_rip() = site.next_rip;
   c.s.retired = slot[kEnd] - slot[kBudget] - site.rest;
-  const u64 epoch = c.tlb.epoch();
-  const unsigned units = unit_modes(c.s);
+  const Before before{c.tlb.epoch(), unit_modes(c.s), segment};
   c.set_limit(1);
   if (!c.hypervisor->port_call(c, static_cast<u8>(site.insn->imm), 4)) return execute(c, site);
   stats.handler_calls++;
@@ -273,7 +272,7 @@ u64 Translator::Impl::port_call(Cpu& c, const Site& site) {
   c.note_on_trail(site.rip);
   c.s.rip = site.next_rip;
   c.s.retired++;
-  return go_on_behind(c, site, epoch, units, false);
+  return go_on_behind(c, site, before, false);
 }
 
 }  // namespace callgate::jit

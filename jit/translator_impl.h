@@ -119,7 +119,13 @@ struct Translator::Impl final : CodeListener {
   u8* store_beside_code(Cpu& c, const Site& site, u64 linear);
   u64 execute(Cpu& c, const Site& site);
   u64 port_call(Cpu& c, const Site& site);
-  u64 go_on_behind(Cpu& c, const Site& site, u64 epoch, unsigned units, bool faulted);
+  /// What an instruction's handler may change under the block that it is part of.
+  struct Before {
+    u64 epoch;
+    unsigned units;
+    u32 segment;
+  };
+  u64 go_on_behind(Cpu& c, const Site& site, const Before& before, bool faulted);
   bool can_go_on(Cpu& c);
   const void* code_at(Cpu& c, u64 rip);
 };
