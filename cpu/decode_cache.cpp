@@ -1,7 +1,9 @@
 #include "cpu/decode_cache.h"
 
 #include <algorithm>
+#include <utility>
 
+#include "base/verify.h"
 #include "cpu/decoder.h"
 
 namespace callgate {
@@ -26,18 +28,27 @@ void DecodedPage::drop() {
   insns_.clear();
 }
 
-DecodeCache::DecodeCache(PhysicalMap& memory) : memory_(memory), pages_(std::size_t{memory.ram().frames()} * 3) {
+DecodeCache::DecodeCache(PhysicalMap& memory)
+    : memory_(memory), pages_(static_cast<DecodedPage**>(std::calloc(std::size_t{memory.ram().frames()} * 3, sizeof(DecodedPage*)))) {
+  VERIFY(pages_ != nullptr, "the host gives no memory for decoded code");
   memory_.add_code_listener(this);
 }
 
-DecodeCache::~DecodeCache() { memory_.remove_code_listener(this); }
+DecodeCache::~DecodeCache() {
+  memory_.remove_code_listener(this);
+  for (const std::size_t at : made_) delete std::exchange(pages_[at], nullptr);
+}
 
 DecodedPage& DecodeCache::make(u32 frame, CodeSize size) {
   graveyard_.clear();  // pages are made between instructions only
   memory_.mark_code(frame);
-  auto& p = pages_[slot(frame, size)];
-  p = std::make_unique<DecodedPage>();
-  return *p;
+  if (made_.size() >= tidy_at_) {  // pages that were made again and again
+    std::sort(made_.begin(), made_.end());
+    made_.erase(std::unique(made_.begin(), made_.end()), made_.end());
+    tidy_at_ = std::max(tidy_at_, 2 * made_.size());
+  }
+  made_.push_back(slot(frame, size));
+  return *(pages_[made_.back()] = new DecodedPage());
 }
 
 void DecodeCache::code_written(u64 physical, u32 size) {
@@ -46,12 +57,12 @@ void DecodeCache::code_written(u64 physical, u32 size) {
   if (at.frame == kNoFrame) return;
   bool released = false;
   for (unsigned k = 0; k < 3; k++) {
-    auto& page = pages_[slot(at.frame, static_cast<CodeSize>(k))];
+    DecodedPage*& page = pages_[slot(at.frame, static_cast<CodeSize>(k))];
     if (page == nullptr) continue;
     page->invalidate(static_cast<unsigned>(physical & kPageMask), size);
     if (!page->written()) continue;
     page->drop();  // so that an engine that is inside looks again
-    graveyard_.push_back(std::move(page));
+    graveyard_.emplace_back(std::exchange(page, nullptr));
     released = true;
   }
   if (released) memory_.release_code(at.frame);
@@ -64,11 +75,12 @@ bool DecodeCache::has_code(u32 frame) const {
 }
 
 void DecodeCache::code_dropped() {
-  for (std::size_t i = 0; i < pages_.size(); i++) {
-    if (pages_[i] == nullptr) continue;
-    graveyard_.push_back(std::move(pages_[i]));
-    memory_.release_code(static_cast<u32>(i / 3));
+  for (const std::size_t at : made_) {
+    if (pages_[at] == nullptr) continue;
+    graveyard_.emplace_back(std::exchange(pages_[at], nullptr));
+    memory_.release_code(static_cast<u32>(at / 3));
   }
+  made_.clear();
 }
 
 }  // namespace callgate

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <array>
+#include <cstdlib>
 #include <memory>
 #include <vector>
 
@@ -44,7 +45,7 @@ class DecodeCache final : public CodeListener {
 
   /// The page of decoded instructions for a frame of RAM; made when missing (the frame is then watched for writes).
   DecodedPage& page(u32 frame, CodeSize size) {
-    DecodedPage* p = pages_[slot(frame, size)].get();
+    DecodedPage* p = pages_[slot(frame, size)];
     return p != nullptr ? *p : make(frame, size);
   }
 
@@ -62,7 +63,13 @@ class DecodeCache final : public CodeListener {
   DecodedPage& make(u32 frame, CodeSize size);
 
   PhysicalMap& memory_;
-  std::vector<std::unique_ptr<DecodedPage>> pages_;
+  /// Zero memory that the host gives where it is touched: a machine's start costs no walk over all frames.
+  struct Free {
+    void operator()(DecodedPage** pages) const { std::free(pages); }
+  };
+  std::unique_ptr<DecodedPage*[], Free> pages_;  ///< owned; nullptr: nothing decoded
+  std::vector<std::size_t> made_;  ///< the slots that have, or had, a page
+  std::size_t tidy_at_ = 1 << 16;  ///< when it has so many, each is left in once
   std::vector<std::unique_ptr<DecodedPage>> graveyard_;  ///< dropped while an engine may still be inside
 };
 
