@@ -19,6 +19,7 @@ const char* not_runnable(const Row& row) {
   const std::string name = mnemonic(row);
   if (one_of(name, {"syscall", "sysenter"})) return "would call the child's kernel";
   if (one_of(name, {"cpuid", "rdtsc", "rdtscp", "xgetbv"})) return "tells about the machine itself";
+  if (one_of(name, {"vmcall", "vmmcall"})) return "would call the hypervisor that the host may have";
   if (one_of(name, {"rdrand", "rdseed"})) return "gives another number every time";
   if (one_of(name, {"sgdt", "sidt", "sldt", "str", "smsw"})) return "is emulated by Linux when UMIP is on";
   if (one_of(name, {"rdfsbase", "rdgsbase", "wrfsbase", "wrgsbase", "lfs", "lgs", "lss"}) ||
