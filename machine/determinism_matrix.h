@@ -12,6 +12,7 @@
 #include <vector>
 
 #include "machine/boot/files.h"
+#include "machine/debugger.h"
 #include "machine/recorder.h"
 #include "machine/replay.h"
 #include "machine/snapshot.h"
@@ -100,6 +101,26 @@ inline std::vector<std::string> determinism_differences(unsigned cpus = 1) {
       timeline.seek(kPlaces[i]);
       check(fmt::format("{}, by going back and forth", v.name), *travels, kPlaces[i]);
     }
+
+    auto watched = machine_with(kBusyGuest, config(v));
+    watched->journal().replay(journal);
+    u64 lines = 0;
+    std::string bad_channel;
+    watched->log().set_sink([&](LogChannel, std::string_view) { lines++; });
+    VERIFY(watched->log().enable_list("faults,interrupts,devices,io", &bad_channel), "there are such channels");
+    Debugger& debugger = watched->debugger();
+    debugger.add_breakpoint({.at = {kBusyHandler, false}});
+    debugger.add_watchpoint({.at = {kBusyCounter, false}, .size = 4, .on = WatchOn::Access});
+    u64 stops = 0;
+    for (const u64 place : kPlaces) {
+      while (watched->count() < place) {
+        if (stops % 3 == 2) debugger.step(debugger.current_cpu(), stops % 2 == 0);
+        else debugger.resume();
+        stops += watched->run({.until_count = place}).reason == StopReason::Debug;
+      }
+      check(fmt::format("{}, debugged and traced", v.name), *watched, place);
+    }
+    if (stops < 20 || lines < 20) wrong.push_back(fmt::format("{}: {} stops and {} lines are too few to prove anything", v.name, stops, lines));
 
     auto recording = load_recording(base + ".rec");
     auto replay = recording ? Replay::create(std::move(*recording), {.engine = v.engine, .translator = v.tuning}) : tl::make_unexpected(recording.error());

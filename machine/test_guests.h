@@ -62,6 +62,7 @@ inline const std::vector<u8> kBusyGuest = {
     0x00, 0x70, 0x01, 0x10, 0x00, 0xFF, 0x07, 0x00, 0x10, 0x00, 0x00,
 };
 constexpr u64 kBusyCounter = 0x3000;
+constexpr u64 kBusyHandler = 0x10011E;
 
 inline std::unique_ptr<Machine> busy_machine(const MachineConfig& config = {.ram_bytes = 16 << 20}) {
   return machine_with(kBusyGuest, config);
