@@ -3,11 +3,14 @@
 however often one looks, whether halted time is waited for or skipped, and with a log of every fault."""
 import os
 import pathlib
+import signal
 import subprocess
 import tempfile
+import threading
+import time
 import unittest
 
-from guest import HERE, command, hashes, initrd, kernel, run
+from guest import HERE, SLOWDOWN, command, hashes, initrd, kernel, run
 
 EVERY = 10_000_000
 BUSY = "while True: pass"
@@ -60,6 +63,23 @@ class Determinism(unittest.TestCase):
         with Load():
             other = self.boot(EVERY, "--idle", "skip")
         self.assertEqual(self.agree(*other), sorted(self.first))
+
+    def test_a_process_that_is_stopped_again_and_again(self):
+        # For the process that is a clock that jumps, too.
+        boot = subprocess.Popen(list(map(str, command(kernel("cloud"), self.image, "--hash-every", EVERY, "--idle", "wait"))),
+                                stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, errors="replace")
+        def disturb():
+            while boot.poll() is None:
+                time.sleep(0.05)
+                boot.send_signal(signal.SIGSTOP)
+                time.sleep(0.02)
+                boot.send_signal(signal.SIGCONT)
+        thread = threading.Thread(target=disturb)
+        thread.start()
+        console, errors = boot.communicate(timeout=500 * SLOWDOWN)
+        thread.join()
+        self.assertEqual(boot.returncode, 0, errors[-1500:])
+        self.assertEqual(self.agree(hashes(errors), console), sorted(self.first))
 
     def test_another_interval_a_log_of_every_fault_and_idle_time_waited_for(self):
         other = self.boot(2 * EVERY + EVERY // 2, "--idle", "wait", "--log", "faults,interrupts", "--log-file", self.at / "log")
