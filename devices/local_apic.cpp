@@ -29,6 +29,7 @@ void LocalApic::reset() {
 /// The state after power-up of everything but IA32_APIC_BASE, the pins and the TSC (SDM 3A, Local APIC State After
 /// Power-Up or Reset).
 void LocalApic::clear_registers() {
+  if (lazy_eoi_ != nullptr) lazy_eoi_->collect();  // whatever the answer: nothing is in service
   State fresh;
   fresh.base = s_.base;
   fresh.tsc_offset = s_.tsc_offset;
@@ -95,6 +96,8 @@ u8 LocalApic::acknowledge() {
   highest_isr_ = vector;  // It was eligible, so it is above all that is in service.
   highest_irr_ = s_.irr.highest();
   update();
+  // With nothing behind it and nobody to tell of its end, the EOI can be looked for when the next interrupt comes.
+  if (lazy_eoi_ != nullptr && highest_irr_ < 0 && !s_.tmr.test(vector)) lazy_eoi_->offer();
   return vector;
 }
 
@@ -108,6 +111,7 @@ bool LocalApic::accept(u8 vector, bool level) {
     error(kEsrReceiveIllegalVector);
     return false;
   }
+  settle_eoi();
   s_.irr.set(vector);
   if (level)
     s_.tmr.set(vector);

@@ -31,6 +31,16 @@ constexpr u64 kApicBaseX2 = u64{1} << 10;
 constexpr u64 kApicBaseEnable = u64{1} << 11;
 constexpr u64 kApicDefaultPage = 0xFEE0'0000;
 
+/// An EOI that a guest makes in its memory instead of in the register: a hypervisor's.
+class LazyEoi {
+ public:
+  virtual ~LazyEoi() = default;
+  /// An interrupt was taken whose EOI would do nothing but end it: the guest may say so in memory, if it likes.
+  virtual void offer() = 0;
+  /// Takes the offer back, if there is one. True: the guest has made its EOI.
+  virtual bool collect() = 0;
+};
+
 class LocalApic final : public BusTarget, public InterruptSource {
  public:
   struct Config {
@@ -47,6 +57,13 @@ class LocalApic final : public BusTarget, public InterruptSource {
 
   /// The 8259 whose interrupt output drives lint0(); asked for the vector of an ExtINT.
   void connect_pic(InterruptSource& pic) { pic_ = &pic; }
+
+  /// Who is asked about EOIs in memory; nullptr: nobody, as on bare metal.
+  void connect_lazy_eoi(LazyEoi* lazy) { lazy_eoi_ = lazy; }
+  /// Makes the EOI that waits in the guest's memory, if one does. Before anything that depends on what is in service.
+  void settle_eoi() {
+    if (lazy_eoi_ != nullptr && lazy_eoi_->collect()) end_of_interrupt();
+  }
 
   // --- The processor's side.
   bool pending() const override { return pending_; }
@@ -197,6 +214,7 @@ class LocalApic final : public BusTarget, public InterruptSource {
   CpuSignals& signals_;
   Log& log_;
   InterruptSource* pic_ = nullptr;
+  LazyEoi* lazy_eoi_ = nullptr;
   LintPin lint_[2]{{*this, 0}, {*this, 1}};
   Timer timer_;
   State s_;

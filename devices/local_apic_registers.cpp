@@ -126,6 +126,7 @@ bool LocalApic::write_register(u32 reg, u32 value) {
       update();
       return true;
     case kEoi:
+      settle_eoi();
       end_of_interrupt();
       return true;
     case kSvr:
@@ -208,6 +209,7 @@ u64 LocalApic::read(u64 offset, unsigned size) {
   // Only bytes 0 to 3 of each 16 hold a register; the others are undefined and read as zero here.
   const unsigned byte = offset & 15;
   if (byte >= 4) return 0;
+  settle_eoi();
   const auto value = read_register(static_cast<u32>(offset) & ~15u);
   if (!value) {
     error(kEsrIllegalRegister);
@@ -237,6 +239,7 @@ bool LocalApic::read_msr(u32 index, u64& value) {
     return true;
   }
   if (!owns_msr(index) || !x2apic()) return false;
+  settle_eoi();
   const auto low = read_register((index - kMsrX2ApicFirst) << 4);
   if (!low) return false;
   value = index - kMsrX2ApicFirst == kIcrLow >> 4 ? s_.icr : *low;

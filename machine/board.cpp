@@ -129,6 +129,18 @@ Board::Board(const MachineConfig& config, std::unique_ptr<Ram> ram, Log& machine
   reset();
 }
 
+// The hypervisor comes after the APIC: it may look at what that has.
+void Processor::tsc_adjusted(u64 adjust) {
+  apic.set_tsc_offset(adjust);
+  if (board_.paravirt) board_.paravirt->tsc_changed(cpu);
+}
+
+void Board::end_turn(Cpu& c) {
+  if (processors.size() == 1) return;
+  turn_given_up = end_slice = true;
+  c.request_attention();
+}
+
 // Alarms of one moment fire in this order, whatever the order in which they were armed.
 void Board::order_timers() {
   u32 order = 0;

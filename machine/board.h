@@ -83,7 +83,7 @@ class Processor final : public CpuPlatform, public CpuSignals {
   u8 acknowledge_interrupt() override;
   u64 now() override;
   bool time_is_count() const override { return true; }
-  void tsc_adjusted(u64 adjust) override { apic.set_tsc_offset(adjust); }
+  void tsc_adjusted(u64 adjust) override;
   void set_ferr(bool level) override;
   void shutdown() override;
 
@@ -165,6 +165,8 @@ class Board final : public PowerControl, public paravirt::Host {
   std::function<void(Cpu&)> on_guest_break;
   /// Set by what must end the running slice after the current instruction.
   bool end_slice = false;
+  /// Set when the running processor gave up the rest of its turn.
+  bool turn_given_up = false;
 
   boot::MemoryMap memory_map() const;
   /// Everything but RAM's contents as after power-on; then the firmware's leavings: ACPI tables, fw_cfg, CMOS.
@@ -184,6 +186,7 @@ class Board final : public PowerControl, public paravirt::Host {
   PowerControl& power_control() override { return *this; }
   ByteSink& console() override { return serial_sink; }
   ByteSink& debug_console() override { return debug_sink; }
+  void end_turn(Cpu& c) override;
   void debug_break(Cpu& c) override {
     if (on_guest_break) on_guest_break(c);
   }

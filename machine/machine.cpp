@@ -72,7 +72,8 @@ void Machine::Impl::run_slice(u64 most) {
   if (told) board.paravirt->slice_ends(cpu);
   board.clock.on_earlier(nullptr);
   board.clock.detach();
-  round.reached = board.clock.processor_now();
+  round.reached = board.turn_given_up ? round.end : board.clock.processor_now();
+  board.turn_given_up = false;
 }
 
 // Runs the round on. Where something ends the run in the middle of it, the round stays active.

@@ -57,6 +57,7 @@ void Processor::nmi() {
 }
 
 void Processor::init() {
+  if (board_.paravirt) board_.paravirt->initialized(cpu);
   cpu.s.init_pending = true;
   cpu.request_attention();
 }

@@ -21,6 +21,8 @@ class Host {
   /// Where COM1's output goes, and port 0xE9's.
   virtual ByteSink& console() = 0;
   virtual ByteSink& debug_console() = 0;
+  /// `c` gives up the rest of its turn: the other processors have theirs before it goes on. Nothing with only one.
+  virtual void end_turn(Cpu& c) = 0;
   /// The debugger, if there is one, stops the machine behind the current instruction of `c`.
   virtual void debug_break(Cpu& c) = 0;
 };

@@ -36,6 +36,11 @@ class Interface {
   /// Lists every field once: save, restore and hash.
   virtual void sync(StateIo&) {}
 
+  /// `c`'s TSC was written or adjusted.
+  virtual void tsc_changed(Cpu&) {}
+  /// `c` got an INIT.
+  virtual void initialized(Cpu&) {}
+
   /// Gives alarms their place among those of the same moment: from `next` on.
   virtual void order_timers(u32& /*next*/) {}
 

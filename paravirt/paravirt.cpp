@@ -6,6 +6,8 @@
 
 #include "base/verify.h"
 #include "paravirt/callgate_port.h"
+#include "paravirt/kvm.h"
+#include "paravirt/vmware.h"
 
 namespace callgate::paravirt {
 
@@ -26,6 +28,8 @@ struct Known {
 
 /// Every interface, in the order of the blocks.
 constexpr Known kKnown[] = {
+    {kVmware, "vmware", make<Vmware>},
+    {kKvm, "kvm", make<Kvm>},
     {kCallgate, "callgate", make<CallgatePort>},
 };
 
@@ -157,6 +161,14 @@ void Paravirt::slice_begins(Cpu& c) {
 
 void Paravirt::slice_ends(Cpu& c) {
   for (auto& i : interfaces_) i->slice_ends(c);
+}
+
+void Paravirt::tsc_changed(Cpu& c) {
+  for (auto& i : interfaces_) i->tsc_changed(c);
+}
+
+void Paravirt::initialized(Cpu& c) {
+  for (auto& i : interfaces_) i->initialized(c);
 }
 
 bool Paravirt::will_wake(const Cpu& c) const {

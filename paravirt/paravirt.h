@@ -37,6 +37,8 @@ class Paravirt final : public Hypervisor {
   void slice_begins(Cpu& c);
   void slice_ends(Cpu& c);
   bool will_wake(const Cpu& c) const;
+  void tsc_changed(Cpu& c);
+  void initialized(Cpu& c);
 
  private:
   std::vector<std::unique_ptr<Interface>> interfaces_;  ///< by block

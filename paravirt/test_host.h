@@ -49,6 +49,7 @@ class TestHost : public test::TestMachine, public Host, public CpuSignals, publi
   ByteSink& console() override { return console_; }
   ByteSink& debug_console() override { return debug_; }
   void debug_break(Cpu&) override { breaks++; }
+  void end_turn(Cpu&) override { turns_ended++; }
 
   void nmi() override {}
   void init() override {}
@@ -61,7 +62,7 @@ class TestHost : public test::TestMachine, public Host, public CpuSignals, publi
     void write(std::span<const u8> more) override { bytes.append(more.begin(), more.end()); }
   };
   Text console_, debug_;
-  unsigned breaks = 0;
+  unsigned breaks = 0, turns_ended = 0;
   std::vector<std::pair<PowerEvent, u32>> asked;
   std::unique_ptr<Paravirt> hypervisor;
 
