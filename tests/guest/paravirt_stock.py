@@ -64,9 +64,10 @@ class Stock(unittest.TestCase):
     def test_kvm_replayed(self):
         recording = self.at / "recording"
         _, states = self.boot("kvm", 2, ENGINES[-1], "--record", recording)
-        done = callgate("replay", recording, "--hash-every", EVERY, timeout=400)
+        done = callgate("replay", recording, timeout=400)
         self.assertEqual(done.returncode, 0, done.stderr[-1000:])
-        self.assertEqual(hashes(done.stderr), states)
+        self.assertIn(f"the replay matched: {max(states)} instructions", done.stderr)
+        self.assertIn(states[max(states)], done.stderr)
 
     def test_nothing_is_there_unasked(self):
         text, _ = self.boot("none", 1, ENGINES[-1])
