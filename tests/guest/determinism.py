@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
-"""Every run is deterministic: the cloud kernel's boot has the same state at the same counts, run after run, on a loaded host,
-however often one looks, whether halted time is waited for or skipped, and with a log of every fault."""
+"""Every run is deterministic: the cloud kernel's boot has the same state at the same counts, run after run, on a loaded host, on
+one that stops the process or whose clocks jump, however often one looks, whether halted time is waited for or skipped, and with a log of every fault."""
 import os
 import pathlib
 import signal
@@ -9,6 +9,7 @@ import tempfile
 import threading
 import time
 import unittest
+import unittest.mock
 
 from guest import HERE, SLOWDOWN, command, hashes, initrd, kernel, run
 
@@ -80,6 +81,17 @@ class Determinism(unittest.TestCase):
         thread.join()
         self.assertEqual(boot.returncode, 0, errors[-1500:])
         self.assertEqual(self.agree(hashes(errors), console), sorted(self.first))
+
+    def test_a_host_whose_clocks_jump(self):
+        library = self.at / "clock_jumps.so"
+        subprocess.run([os.environ.get("CC", "cc"), "-O1", "-shared", "-fPIC", "-o", library, HERE / "clock_jumps.c"], check=True)
+        # A sanitizer's runtime would rather be the first library.
+        sanitizer = os.environ.get("ASAN_OPTIONS", "") + ":verify_asan_link_order=0"
+        with unittest.mock.patch.dict(os.environ, LD_PRELOAD=str(library), ASAN_OPTIONS=sanitizer):
+            done = run(command(kernel("cloud"), self.image, "--hash-every", EVERY, "--idle", "wait"), timeout=500)
+        self.assertEqual(done.returncode, 0, done.stderr[-1500:])
+        self.assertIn("clocks were asked", done.stderr)
+        self.assertEqual(self.agree(hashes(done.stderr), done.stdout), sorted(self.first))
 
     def test_another_interval_a_log_of_every_fault_and_idle_time_waited_for(self):
         other = self.boot(2 * EVERY + EVERY // 2, "--idle", "wait", "--log", "faults,interrupts", "--log-file", self.at / "log")
