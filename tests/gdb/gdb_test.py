@@ -1,6 +1,7 @@
 #!/usr/bin/env python3
 """Sessions of a real GDB. What it prints is compared with a transcript that people have read; both engines must give the same.
 `gdb_test.py --update` writes the transcripts anew."""
+import os
 import pathlib
 import re
 import shutil
@@ -15,7 +16,7 @@ HERE = pathlib.Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE.parent))
 from support import CACHE, CALLGATE, SLOWDOWN, callgate, hashes, x86_tool
 
-GDB = shutil.which("gdb") or shutil.which("gdb-multiarch")
+GDB = os.environ.get("CALLGATE_GDB") or shutil.which("gdb") or shutil.which("gdb-multiarch")
 LLDB = shutil.which("lldb")
 UPDATE = "--update" in sys.argv
 
