@@ -145,18 +145,8 @@ class Side {
     m.cpu.refresh();
   }
 
-  u64 registers() {
-    StateHasher hasher;
-    m.cpu.s.sync(hasher);
-    return hasher.digest();
-  }
-  u64 memory() {
-    std::vector<u8> bytes(0x40000);
-    m.ram_map.bus_read(0, bytes);
-    StateHasher hasher;
-    hasher.bytes(bytes.data(), bytes.size());
-    return hasher.digest();
-  }
+  u64 registers() { return jit::registers_hash(m); }
+  u64 memory() { return jit::memory_hash(m, 0x40000); }
 
   M m;
   jit::Translator* translator = nullptr;

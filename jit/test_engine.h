@@ -2,6 +2,7 @@
 #pragma once
 
 #include <memory>
+#include <vector>
 
 #include "cpu/test_engine.h"
 #include "jit/translator.h"
@@ -14,6 +15,23 @@ class TranslatorEngine final : public test::TestEngine {
   void run(Cpu& cpu, const u64& until, const bool& stop) override { translator->run(cpu, until, stop); }
   std::unique_ptr<Translator> translator;
 };
+
+/// The processor's state.
+template <class Machine>
+u64 registers_hash(Machine& machine) {
+  StateHasher hasher;
+  machine.cpu.s.sync(hasher);
+  return hasher.digest();
+}
+/// The first `size` bytes of memory.
+template <class Machine>
+u64 memory_hash(Machine& machine, u64 size) {
+  std::vector<u8> bytes(size);
+  machine.ram_map.bus_read(0, bytes);
+  StateHasher hasher;
+  hasher.bytes(bytes.data(), bytes.size());
+  return hasher.digest();
+}
 
 /// Makes `machine` run on a translator, which it keeps.
 template <class Machine>
