@@ -5,6 +5,7 @@
 #include <cstdlib>
 
 #include "jit/passes/flags_liveness.h"
+#include "jit/passes/last_jump.h"
 #include "jit/passes/register_steps.h"
 
 namespace callgate::jit {
@@ -163,11 +164,8 @@ class Planner {
 }  // namespace
 
 bool jumps_to_itself(const ir::Block& block) {
-  const ir::BlockInsn& last = block.insns.back();
-  if (last.count < 4) return false;
-  const ir::Op *when = &block.ops[last.first + last.count - 4], *target = when + 1, *jump = when + 2, *end = when + 3;
-  return when->opcode == ir::Opcode::When && target->opcode == ir::Opcode::Constant && target->imm == block.rip &&
-         jump->opcode == ir::Opcode::Jump && end->opcode == ir::Opcode::EndWhen;
+  const LastJump jump = last_jump(block);
+  return jump.kind == LastJump::Conditional && jump.target == block.rip;
 }
 
 std::optional<LoopPlan> plan_loop(ir::Block& block) { return Planner(block).plan(); }
