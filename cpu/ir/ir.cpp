@@ -42,8 +42,10 @@ void Emitter::write_vec(unsigned reg, unsigned size, ValueId value) {
   add({.opcode = Opcode::WriteVec, .size = static_cast<u8>(size), .reg = static_cast<u8>(reg)}, {value});
 }
 
-Mem Emitter::operand() const {
-  Mem m{insn->base, insn->index, insn->scale, insn->asize, insn->seg, insn->disp, kNoValue};
+Mem Emitter::operand() const { return operand_of(*insn, next_rip); }
+
+Mem operand_of(const Insn& insn, u64 next_rip) {
+  Mem m{insn.base, insn.index, insn.scale, insn.asize, insn.seg, insn.disp, kNoValue};
   if (m.base == kGprRip) {
     m.base = kGprZero;
     m.disp += static_cast<i64>(next_rip);

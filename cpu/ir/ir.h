@@ -180,6 +180,9 @@ class Emitter {
   u16 add_mem(const Mem& mem);
 };
 
+/// The memory operand of an instruction; `next_rip`: behind it.
+Mem operand_of(const Insn& insn, u64 next_rip);
+
 /// A block in words, for traces and failures.
 std::string print(const Block& block);
 /// The ops of one of its instructions, a line each.

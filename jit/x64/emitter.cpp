@@ -169,6 +169,8 @@ void Emitter::emit_insn(const ir::BlockInsn& insn) {
   const u32 definitions = flag_definitions_;
   if (insn.count == 0) {
     if (const SystemForm form = system_form(block_->mode, insn.insn); form != SystemForm::None) return emit_system(insn, form);
+    if (const SegmentForm form = segment_form(block_->mode, context_.limited_segments, insn.insn); form.kind != SegmentForm::None)
+      return emit_segment_load(insn, form);
     return emit_handler(insn);
   }
   for (op_index_ = insn.first; op_index_ < insn.first + insn.count; op_index_++) {

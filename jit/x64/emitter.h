@@ -21,6 +21,7 @@
 #include "jit/x64/flag_thunks.h"
 #include "jit/x64/host.h"
 #include "jit/x64/registers.h"
+#include "jit/x64/segment_form.h"
 #include "jit/x64/special_form.h"
 #include "jit/x64/system_form.h"
 #include "jit/x64/thunks.h"
@@ -325,6 +326,9 @@ class Emitter final : private asmjit::ErrorHandler {
   void return_by_frame(unsigned dpl, const asmjit::Label& slow);
   void require_flat(i32 offset, unsigned dpl, bool code, const asmjit::Label& slow);
   void look_up_read(unsigned size, const asmjit::Label& otherwise);
+
+  // --- lower_segment.cpp
+  void emit_segment_load(const ir::BlockInsn& insn, const SegmentForm& form);
 
   // --- lower_special.cpp
   void emit_special(SpecialForm form);

@@ -2,10 +2,12 @@
 // of an instruction's handler. Emitted once, at the start of the arena.
 #pragma once
 
+#include <string>
 #include <vector>
 
 #include "jit/code_arena.h"
 #include "jit/context.h"
+#include "jit/x64/segment_form.h"
 
 namespace callgate::jit::x64 {
 
@@ -47,6 +49,7 @@ struct Thunks {
   const u8* load_vectors = nullptr;  ///< called; the guest's vector registers and MXCSR become the host's
   const u8* load_wide_vectors = nullptr;  ///< called; likewise, with their upper halves
   const u8* load_x87 = nullptr;      ///< called; the guest's x87 becomes the host's. Changes rax, rcx, rdx
+  const u8* load_segment[kSegCount][kSegmentClasses] = {};  ///< called; segment_thunks.h. Only DS, ES, FS, GS
   const u8* execute = nullptr;      ///< called; ecx: site
   const u8* port_call = nullptr;    ///< called; ecx: site
   const u8* transfer = nullptr;     ///< rax: the guest's address to go on at, when everything else is done
@@ -55,7 +58,7 @@ struct Thunks {
 
 /// A routine's name and place.
 struct NamedThunk {
-  const char* name;
+  std::string name;
   const u8* at;
 };
 /// All of them, in the order in which they lie.
