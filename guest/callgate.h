@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT OR GPL-2.0-only */
 /*
- * Callgate's port for guests: everything of paravirt/ABI.md, version 1.0, in one header. Needs nothing but a C compiler that knows
+ * Callgate's port for guests: everything of paravirt/ABI.md, version 1.1, in one header. Needs nothing but a C compiler that knows
  * GCC's inline assembly (C99 or later; C++ too); allocates nothing, calls nothing. For kernels of any kind, boot loaders, firmware,
  * and for programs that a kernel lets through (IOPL or the TSS's bitmap, and CALLGATE_USER_MASK).
  *
@@ -21,7 +21,7 @@
 #include <stdint.h>
 #endif
 
-#define CALLGATE_VERSION 0x00010000u /* major << 16 | minor */
+#define CALLGATE_VERSION 0x00010001u /* major << 16 | minor */
 #define CALLGATE_PORT 0xE4
 #define CALLGATE_SIGNATURE "CallgatePort"
 
@@ -83,8 +83,8 @@ enum {
 #define CALLGATE_LOG CALLGATE_CALL(6, 2)
 #define CALLGATE_MARK CALLGATE_CALL(6, 3)
 #define CALLGATE_BREAK CALLGATE_CALL(6, 4)
-#define CALLGATE_SNAPSHOT CALLGATE_CALL(6, 5) /* reserved: ENOSYS in 1.0 */
-#define CALLGATE_RESTORE CALLGATE_CALL(6, 6)  /* reserved: ENOSYS in 1.0 */
+#define CALLGATE_SNAPSHOT CALLGATE_CALL(6, 5)
+#define CALLGATE_RESTORE CALLGATE_CALL(6, 6)
 #define CALLGATE_GET_INPUT CALLGATE_CALL(6, 7)
 
 /* Features for HELLO; what is asked for and not known is not granted. */
@@ -107,11 +107,13 @@ enum { CALLGATE_IS_NATIVE = 0, CALLGATE_IS_NOOP = 1, CALLGATE_IS_CALL = 2, CALLG
 #define CALLGATE_LDT_SAME_MM 1u
 #define CALLGATE_HALT_ENABLE 1u
 #define CALLGATE_IPI_NMI 1u
+#define CALLGATE_SNAPSHOT_FORGET 1u
 
 #define CALLGATE_MAX_BYTES 65536u     /* that one call moves */
 #define CALLGATE_MAX_DESCRIPTORS 8192u
 #define CALLGATE_MAX_MSRS 64u
 #define CALLGATE_MAX_RING 1024u
+#define CALLGATE_MAX_SNAPSHOTS 4u
 #define CALLGATE_FOREVER (~(uint64_t)0)
 
 struct callgate_ring_header {
@@ -271,6 +273,20 @@ static inline uint64_t callgate_now(void)
 	callgate_call(CALLGATE_NOW, (uintptr_t)&value, 0, 0, 0, 0);
 	return value;
 }
+
+/*
+ * The machine as it is now, to come back to: 0 the first time, and then what callgate_restore() was given, as setjmp. Everything is as it
+ * was, registers and all memory, so nothing needs to be volatile; only what callgate_restore() hands over is new, and the test's input.
+ */
+static inline uint32_t callgate_snapshot(uint32_t slot, uint32_t *returned)
+{
+	uint64_t value = 0;
+	uint32_t status = callgate_call(CALLGATE_SNAPSHOT, slot, 0, 0, 0, &value);
+	*returned = (uint32_t)value;
+	return status;
+}
+/* Returns only when there is nothing to go back to. `value` is not 0. */
+static inline uint32_t callgate_restore(uint32_t slot, uint32_t value) { return callgate_call(CALLGATE_RESTORE, slot, value, 0, 0, 0); }
 
 static inline void callgate_exit(uint32_t code) { callgate_call(CALLGATE_EXIT, code, 0, 0, 0, 0); }
 

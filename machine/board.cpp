@@ -141,6 +141,15 @@ void Board::end_turn(Cpu& c) {
   c.request_attention();
 }
 
+void Board::wish(Cpu& c, GuestSnapshots::Wish what, unsigned slot, u32 value) {
+  guest_snapshots.wish = what;
+  guest_snapshots.slot = slot;
+  guest_snapshots.processor = c.index;
+  guest_snapshots.value = value;
+  end_slice = true;
+  c.request_attention();
+}
+
 // Alarms of one moment fire in this order, whatever the order in which they were armed.
 void Board::order_timers() {
   u32 order = 0;
@@ -235,6 +244,7 @@ void Board::fill_fw_cfg() {
 
 void Board::reset() {
   power = {};
+  guest_snapshots = {};
   io_apic.reset();
   pic.reset();
   hpet.reset();

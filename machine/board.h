@@ -31,6 +31,7 @@
 #include "devices/wired_or.h"
 #include "machine/boot/memory_map.h"
 #include "machine/guest_clock.h"
+#include "machine/guest_snapshots.h"
 #include "machine/machine.h"
 #include "machine/port_map.h"
 #include "paravirt/paravirt.h"
@@ -159,6 +160,8 @@ class Board final : public PowerControl, public paravirt::Host {
     u32 code = 0;
   } power;
   void request(PowerEvent event, u32 code) override;
+  /// The guest's own; they are no part of sync().
+  GuestSnapshots guest_snapshots;
   /// A debugger's: called before a processor enters the handler of a maskable interrupt.
   std::function<void(Cpu&)> on_interrupt;
   /// A debugger's: the guest asked for it.
@@ -190,6 +193,11 @@ class Board final : public PowerControl, public paravirt::Host {
   void debug_break(Cpu& c) override {
     if (on_guest_break) on_guest_break(c);
   }
+  void keep_snapshot(Cpu& c, unsigned slot) override { wish(c, GuestSnapshots::Wish::Keep, slot, 0); }
+  void forget_snapshot(Cpu& c, unsigned slot) override { wish(c, GuestSnapshots::Wish::Forget, slot, 0); }
+  bool has_snapshot(unsigned slot) const override { return guest_snapshots.slots[slot] != nullptr; }
+  void go_back(Cpu& c, unsigned slot, u32 value) override { wish(c, GuestSnapshots::Wish::GoBack, slot, value); }
+  void wish(Cpu& c, GuestSnapshots::Wish what, unsigned slot, u32 value);
 
   void order_timers();
   void map_devices();

@@ -39,10 +39,10 @@ inline std::vector<Variant> variants() {
 }
 
 /// What differs, a sentence each; none when everything is deterministic.
-inline std::vector<std::string> determinism_differences(unsigned cpus = 1) {
+inline std::vector<std::string> determinism_differences(unsigned cpus = 1, const std::vector<u8>& guest = kBusyGuest, u32 paravirt = 0) {
   constexpr u64 kPlaces[] = {20'000, 61'803, 100'001, 160'000};
   std::vector<std::string> wrong;
-  const auto config = [&](const Variant& v) { return MachineConfig{.ram_bytes = 16 << 20, .cpus = cpus, .engine = v.engine, .translator = v.tuning}; };
+  const auto config = [&](const Variant& v) { return MachineConfig{.ram_bytes = 16 << 20, .cpus = cpus, .engine = v.engine, .translator = v.tuning, .paravirt = paravirt}; };
   const std::string base = fmt::format("/tmp/callgate-determinism-{}", ::getpid());
   const auto typed = [](const char* text) { return std::span(reinterpret_cast<const u8*>(text), std::char_traits<char>::length(text)); };
 
@@ -53,12 +53,13 @@ inline std::vector<std::string> determinism_differences(unsigned cpus = 1) {
   {
     std::remove((base + ".rec").c_str());
     auto m = Machine::create(config(variants()[0])).value();
-    boot::BootInputs inputs = small_kernel(*m, kBusyGuest);
+    boot::BootInputs inputs = small_kernel(*m, guest);
     auto recorder = Recorder::create({.path = base + ".rec", .bundle = true, .hash_every = 25'000}, *m, start_of(inputs, {}, "test")).value();
     VERIFY(m->load(std::move(inputs)).has_value() && recorder->begin().has_value(), "the reference could not start");
     for (const u64 place : kPlaces) {
       recorder->run({.until_count = place - 5'000});
       m->serial_input(typed("typed"));
+      m->test_input(typed("for a guest that asks"));
       recorder->run({.until_count = place});
       expected[place] = m->hash();
       RecordingHeader origin;
@@ -76,7 +77,7 @@ inline std::vector<std::string> determinism_differences(unsigned cpus = 1) {
     if (m.count() != place || m.hash() != expected[place]) wrong.push_back(fmt::format("{}: another state at count {}", how, place));
   };
   for (const Variant& v : variants()) {
-    auto m = machine_with(kBusyGuest, config(v));
+    auto m = machine_with(guest, config(v));
     m->journal().replay(journal);
     for (const u64 place : kPlaces) check(fmt::format("{}, from the beginning", v.name), *m, place);
 
@@ -93,7 +94,7 @@ inline std::vector<std::string> determinism_differences(unsigned cpus = 1) {
       for (std::size_t k = i + 1; k < std::size(kPlaces); k++) check(fmt::format("{}, from snapshot {}", v.name, i), *from->machine, kPlaces[k]);
     }
 
-    auto travels = machine_with(kBusyGuest, config(v));
+    auto travels = machine_with(guest, config(v));
     travels->journal().replay(journal);
     Timeline timeline(*travels, {.spacing = 9'000});
     timeline.run({.until_count = kPlaces[3]});
@@ -102,7 +103,7 @@ inline std::vector<std::string> determinism_differences(unsigned cpus = 1) {
       check(fmt::format("{}, by going back and forth", v.name), *travels, kPlaces[i]);
     }
 
-    auto watched = machine_with(kBusyGuest, config(v));
+    auto watched = machine_with(guest, config(v));
     watched->journal().replay(journal);
     u64 lines = 0;
     std::string bad_channel;

@@ -87,6 +87,7 @@ void Machine::Impl::run_round(u64 until_count) {
       const u64 before = p.cpu.s.retired;
       run_slice(until_count - done);
       if (processors == 1) return end_round(round.reached);
+      if (board.guest_snapshots.wish != GuestSnapshots::Wish::None) return;
       if (board.power.any || p.was_shut_down || debugger.stop_pending() || !damage.empty()) return;
       if (p.cpu.s.retired == before) break;  // it halted at once
     }
@@ -166,6 +167,7 @@ Stop Machine::Impl::run(const RunLimits& limits) {
     if (auto stop = handle_power()) return *stop;
     if (stop_requested.exchange(false)) return {StopReason::Requested};
     if (count() < limits.until_count && take_state()) continue;
+    if (round.active && board.guest_snapshots.restored_at == count() && count() < limits.until_count) deliver_input();
     if (!round.active) {
       if (count() >= limits.until_count) return {StopReason::CountReached};
       if (auto stop = start_round(limits)) return *stop;
@@ -173,6 +175,7 @@ Stop Machine::Impl::run(const RunLimits& limits) {
     // A record of the journal is delivered at the very count where it was taken.
     const u64 next_input = input.next_count();
     run_round(next_input > count() ? std::min(limits.until_count, next_input) : limits.until_count);
+    if (board.guest_snapshots.wish != GuestSnapshots::Wish::None) grant_wish();
     if (board.power.any || !damage.empty()) continue;
     for (const auto& p : board.processors)
       if (p->was_shut_down) return {StopReason::TripleFault};

@@ -200,6 +200,9 @@ class Machine {
   void begin_with(std::shared_ptr<PageSource> source, std::span<const FrameHash> contents);
   std::vector<u8> save_devices();
   Result<> restore_devices(std::span<const u8> saved);
+  /// The places that the guest itself can go back to (paravirt/ABI.md, SNAPSHOT), once the rest is restored. Empty: there are none.
+  std::vector<u8> save_guest_snapshots();
+  Result<> restore_guest_snapshots(std::span<const u8> saved);
   /// What it goes on from can't be had: from now on run() gives Damaged. The first reason counts.
   void set_damage(const std::string& why);
   const std::string& damage() const;

@@ -88,6 +88,7 @@ struct Machine::Impl {
   std::shared_ptr<PageSource> source;  ///< of what ram_then has no page of; none: zeros
   std::string damage;
   u64 edits = 0;  ///< changes by hand, but the debugger's
+  FrameSet guests_writes;  ///< frames written since a checkpoint was made or restored, as far as the guest's own snapshots took them from `changed`
   FrameSet since_place;  ///< frames written since note_place()
 
   u64 count() const {
@@ -116,7 +117,15 @@ struct Machine::Impl {
   void note_changes();
   void put_back(u32 frame, const u8* contents);
   void put_back(u32 frame, const PageCopy* page);
+  std::vector<u32> settle();
+  std::vector<u32> put_back_ram(const PageTree& ram);
   bool take_state();
+  void grant_wish();
+  void keep_for_guest();
+  void go_back_for_guest();
+  void hash_guest_snapshots(StateIo& io);
+  void save_guest_snapshots(StateIo& io);
+  void restore_guest_snapshots(StateIo& io);
   std::string apply_state(const InputRecord& record);
   std::vector<u8> save_devices();
   Result<> restore_devices(std::span<const u8> saved);

@@ -108,12 +108,14 @@ u64 Machine::hash() {
   impl_->note_changes();
   StateHasher hasher;
   impl_->sync(hasher);
+  impl_->hash_guest_snapshots(hasher);
   return hasher.digest();
 }
 
 std::vector<u8> Machine::save() {
   StateWriter writer;
   impl_->sync(writer);
+  impl_->save_guest_snapshots(writer);
   return writer.take();
 }
 
@@ -126,47 +128,68 @@ Result<> Machine::restore(std::span<const u8> saved) {
     }
   StateReader reader(saved);
   impl_->sync(reader);
+  impl_->restore_guest_snapshots(reader);
   if (reader.good() && !reader.at_end()) reader.damaged("the saved state is longer than it should be");
   if (!reader.good()) return fail(ErrorKind::BadFile, "the saved state is damaged: " + reader.error());
   impl_->idle_reported = false;
   return {};
 }
 
-std::shared_ptr<const Checkpoint> Machine::checkpoint() {
-  impl_->note_changes();
-  impl_->board.memory.hash();  // watches for what is written from now on
-  Ram& ram = impl_->board.memory.ram();
-  std::vector<u32> written = std::exchange(impl_->changed, {});
+// From now on ram_then is RAM as it is. Gives the frames written since the last time, in order.
+std::vector<u32> Machine::Impl::settle() {
+  note_changes();
+  board.memory.hash();  // watches for what is written from now on
+  Ram& ram = board.memory.ram();
+  std::vector<u32> written = std::exchange(changed, {});
   std::sort(written.begin(), written.end());
   std::vector<PageTree::Change> changes;
   for (const u32 frame : written) {
-    impl_->is_changed[frame] = false;
-    const PageCopy* before = impl_->ram_then.page(frame);
+    is_changed[frame] = false;
+    const PageCopy* before = ram_then.page(frame);
     // No page means as at first, and that is zero when there is no source of anything else.
-    const bool zero = (impl_->source == nullptr || !impl_->source->has(frame)) && ram.is_zero(frame);
+    const bool zero = (source == nullptr || !source->has(frame)) && ram.is_zero(frame);
     if (before == nullptr ? zero : std::memcmp(before->bytes, ram.frame(frame), kPageSize) == 0) continue;
-    changes.push_back({frame, zero ? nullptr : std::make_shared<PageCopy>(ram.frame(frame), impl_->page_account.get())});
+    changes.push_back({frame, zero ? nullptr : std::make_shared<PageCopy>(ram.frame(frame), page_account.get())});
   }
-  if (!changes.empty()) impl_->ram_then = impl_->ram_then.with(changes);
+  if (!changes.empty()) ram_then = ram_then.with(changes);
+  return written;
+}
+
+// RAM becomes what it was. Gives the frames that were written, or may have been, since it was so.
+std::vector<u32> Machine::Impl::put_back_ram(const PageTree& then) {
+  note_changes();
+  std::vector<u32> frames = PageTree::difference(ram_then, then);
+  frames.insert(frames.end(), changed.begin(), changed.end());
+  for (const u32 frame : changed) is_changed[frame] = false;
+  std::sort(frames.begin(), frames.end());
+  frames.erase(std::unique(frames.begin(), frames.end()), frames.end());
+  for (const u32 frame : frames) put_back(frame, then.page(frame));
+  ram_then = then;
+  since_place.add(board.memory.ram().dirty());
+  // What was put back is as it was then: it did not change since, though it is to be hashed again.
+  board.memory.hash();
+  changed.clear();
+  return frames;
+}
+
+std::shared_ptr<const Checkpoint> Machine::checkpoint() {
+  std::vector<u32> written = impl_->settle();
+  if (FrameSet& more = impl_->guests_writes; more.on) {
+    written.insert(written.end(), more.frames.begin(), more.frames.end());
+    std::sort(written.begin(), written.end());
+    written.erase(std::unique(written.begin(), written.end()), written.end());
+    more = {};
+  }
   return std::make_shared<Checkpoint>(count(), impl_->input.taken(), impl_->save_devices(), impl_->page_account, impl_->ram_then,
-                                      std::move(written));
+                                      std::move(written), impl_->board.guest_snapshots);
 }
 
 void Machine::restore(const Checkpoint& checkpoint) {
-  impl_->note_changes();
-  std::vector<u32> frames = PageTree::difference(impl_->ram_then, checkpoint.ram);
-  frames.insert(frames.end(), impl_->changed.begin(), impl_->changed.end());
-  for (const u32 frame : impl_->changed) impl_->is_changed[frame] = false;
-  std::sort(frames.begin(), frames.end());
-  frames.erase(std::unique(frames.begin(), frames.end()), frames.end());
-  for (const u32 frame : frames) impl_->put_back(frame, checkpoint.ram.page(frame));
-  impl_->ram_then = checkpoint.ram;
-  impl_->since_place.add(impl_->board.memory.ram().dirty());
-  // What was put back is as it was in that checkpoint: it did not change since, though it is to be hashed again.
-  impl_->board.memory.hash();
-  impl_->changed.clear();
+  impl_->put_back_ram(checkpoint.ram);
+  impl_->guests_writes = {};
   const auto restored = impl_->restore_devices(checkpoint.devices);
   VERIFY(restored.has_value(), "a checkpoint in memory could not be read");
+  impl_->board.guest_snapshots = checkpoint.guests_own;
   impl_->input.rewind(checkpoint.taken);
 }
 
@@ -184,6 +207,18 @@ void Machine::begin_with(std::shared_ptr<PageSource> source, std::span<const Fra
 }
 std::vector<u8> Machine::save_devices() { return impl_->save_devices(); }
 Result<> Machine::restore_devices(std::span<const u8> saved) { return impl_->restore_devices(saved); }
+std::vector<u8> Machine::save_guest_snapshots() {
+  StateWriter writer;
+  if (impl_->board.guest_snapshots.any()) impl_->save_guest_snapshots(writer);
+  return writer.take();
+}
+Result<> Machine::restore_guest_snapshots(std::span<const u8> saved) {
+  StateReader reader(saved);
+  impl_->restore_guest_snapshots(reader);
+  if (reader.good() && !reader.at_end()) reader.damaged("the guest's own snapshots are longer than they should be");
+  if (!reader.good()) return fail(ErrorKind::BadFile, reader.error());
+  return {};
+}
 void Machine::note_place() {
   impl_->note_changes();
   impl_->board.memory.hash();

@@ -16,7 +16,7 @@ namespace callgate {
 
 /// Raised whenever a guest could notice a difference between this build and earlier ones, or the state has other fields:
 /// a recording or a snapshot belongs to one of these numbers.
-constexpr u32 kBehaviour = 2;
+constexpr u32 kBehaviour = 3;
 
 constexpr FrameFormat kRecordingFormat{"CGRECORD", 2, "recording", FrameSum::Crc32};
 

@@ -20,6 +20,7 @@ namespace {
 /// Snapshots whose base has a base, and so on.
 constexpr unsigned kMostBases = 100;
 constexpr std::size_t kEntriesInTable = 65536;
+constexpr std::size_t kGuestChunk = 4 << 20;  ///< of the guest's own snapshots in a record
 constexpr u64 kMostText = 1 << 20;
 
 void sync(StateIo& io, SnapshotHeader& h) {
@@ -44,6 +45,7 @@ std::vector<u8> encode(const SnapshotHeader& header) {
 struct Parts {
   SnapshotHeader header;
   std::vector<u8> devices;
+  std::vector<u8> guests_own;  ///< Machine::save_guest_snapshots()
   std::shared_ptr<SnapshotPages> pages;
 };
 
@@ -91,11 +93,17 @@ Result<Parts> read_parts(std::shared_ptr<FileBytesAt> bytes, const std::string& 
   if (!frame) return tl::make_unexpected(frame.error());
   if (frame->kind != static_cast<u32>(SnapshotRecord::Devices)) return tl::make_unexpected(file->wrong(*frame, "it is not what should follow"));
   parts.devices.assign(frame->payload.begin(), frame->payload.end());
-  const u64 first = file->after(*frame);
+  u64 first = file->after(*frame), sequence = 2;
+  for (;; sequence++) {
+    frame = file->read(first, sequence);
+    if (!frame || frame->kind != static_cast<u32>(SnapshotRecord::Guest)) break;
+    parts.guests_own.insert(parts.guests_own.end(), frame->payload.begin(), frame->payload.end());
+    first = file->after(*frame);
+  }
   auto base = find_base(parts.header, name, depth);
   if (!base) return tl::make_unexpected(base.error());
   const u64 frames = parts.header.origin.machine.ram_bytes >> kPageShift;
-  auto pages = SnapshotPages::open(std::move(*file), first, static_cast<u32>(std::min<u64>(frames, kNoFrame)), std::move(*base));
+  auto pages = SnapshotPages::open(std::move(*file), first, sequence, static_cast<u32>(std::min<u64>(frames, kNoFrame)), std::move(*base));
   if (!pages) return tl::make_unexpected(pages.error());
   parts.pages = std::move(*pages);
   return parts;
@@ -123,6 +131,9 @@ Result<LoadedSnapshot> load(std::shared_ptr<FileBytesAt> bytes, const std::strin
   m.begin_with(out.pages, contents);
   if (auto restored = m.restore_devices(parts->devices); !restored)
     return fail(ErrorKind::BadFile, fmt::format("{}: the snapshot is damaged: {}", name, restored.error().message));
+  if (!parts->guests_own.empty())
+    if (auto restored = m.restore_guest_snapshots(parts->guests_own); !restored)
+      return fail(ErrorKind::BadFile, fmt::format("{}: the snapshot is damaged: {}", name, restored.error().message));
   if (!m.damage().empty()) return fail(ErrorKind::BadFile, m.damage());
   if (m.hash() != out.header.hash || m.count() != out.header.count)
     return fail(ErrorKind::BadFile, fmt::format("{}: the snapshot is not what it says: its state's hash is another one, so another build made it", name));
@@ -134,11 +145,12 @@ class PageWriter {
  public:
   PageWriter(Ram& ram, FrameWriter& writer, const SnapshotPages* base) : ram_(ram), writer_(writer), base_(base) {}
 
-  Result<> write(SnapshotPages* base_contents) {
+  /// `before`: records in the file already.
+  Result<> write(SnapshotPages* base_contents, u64 before) {
     choose(base_contents);
     for (std::size_t at = 0; at < stored_.size(); at += kPagesInPiece)
       if (auto done = piece(at); !done) return done;
-    SnapshotEnd end{pages_.size(), stored_.size(), writer_.position(), 2 + sizes_.size(), 0};
+    SnapshotEnd end{pages_.size(), stored_.size(), writer_.position(), before + sizes_.size(), 0};
     std::vector<u8> payload;
     for (std::size_t at = 0; at < pages_.size(); at += kEntriesInTable) {
       payload.clear();
@@ -241,7 +253,11 @@ Result<SnapshotHeader> save_snapshot(Machine& machine, const RecordingHeader& or
   FrameWriter& writer = **made;
   Result<> done = writer.append(static_cast<u32>(SnapshotRecord::Header), encode(h), true);
   if (done) done = writer.append(static_cast<u32>(SnapshotRecord::Devices), machine.save_devices(), true);
-  if (done) done = PageWriter(machine.ram(), writer, base_pages.get()).write(base_pages.get());
+  const std::vector<u8> guests_own = machine.save_guest_snapshots();
+  u64 records = 2;
+  for (std::size_t at = 0; at < guests_own.size() && done; at += kGuestChunk, records++)
+    done = writer.append(static_cast<u32>(SnapshotRecord::Guest), std::span(guests_own).subspan(at, std::min(kGuestChunk, guests_own.size() - at)), true);
+  if (done) done = PageWriter(machine.ram(), writer, base_pages.get()).write(base_pages.get(), records);
   // Pages of the machine's own beginning may have turned out to be damaged only now.
   if (done && !machine.damage().empty()) done = fail(ErrorKind::BadFile, machine.damage());
   if (!done) {

@@ -18,8 +18,8 @@ namespace {
 
 struct Good {
   Good() {
-    auto m = test::machine_with(test::kBusyGuest, {.ram_bytes = u64{9} << 20});
-    m->run({.until_count = 20'000});
+    auto m = test::machine_with(test::going_back_guest(), {.ram_bytes = u64{9} << 20, .paravirt = parse_paravirt("callgate").value()});
+    m->run({.until_count = 40'000});
     RecordingHeader origin;
     origin.files.push_back({RecordedFile::Role::Kernel, "kernel", "", {}, false});
     const std::string path = "/tmp/callgate-snapshot-fuzz-" + std::to_string(::getpid());

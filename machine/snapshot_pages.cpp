@@ -16,15 +16,16 @@ namespace {
 constexpr u32 kEntryBytes = 16;
 }  // namespace
 
-Result<std::shared_ptr<SnapshotPages>> SnapshotPages::open(FrameFile file, u64 first, u32 frames, std::shared_ptr<SnapshotPages> base) {
-  std::shared_ptr<SnapshotPages> out(new SnapshotPages(std::move(file), std::move(base)));
+Result<std::shared_ptr<SnapshotPages>> SnapshotPages::open(FrameFile file, u64 first, u64 first_sequence, u32 frames,
+                                                           std::shared_ptr<SnapshotPages> base) {
+  std::shared_ptr<SnapshotPages> out(new SnapshotPages(std::move(file), first_sequence, std::move(base)));
   FrameFile& f = out->file_;
   const auto last = f.size() >= first + kSnapshotEndBytes ? f.read(f.size() - kSnapshotEndBytes, FrameFile::kAnySequence)
                                                           : fail(ErrorKind::BadFile, "");
   if (!last || last->kind != static_cast<u32>(SnapshotRecord::End) || last->payload.size() != 40) {
     // It doesn't end as it should: what comes first that is wrong?
     u64 position = first;
-    for (u64 sequence = 2; position < f.size(); sequence++) {
+    for (u64 sequence = first_sequence; position < f.size(); sequence++) {
       const auto frame = f.read(position, sequence);
       if (!frame) return tl::make_unexpected(frame.error());
       position = f.after(*frame);
@@ -44,7 +45,7 @@ Result<> SnapshotPages::read_tables(const SnapshotEnd& end, const Frame& last, u
   const auto wrong = [&](const Frame& frame, const char* why) { return tl::make_unexpected(file_.wrong(frame, why)); };
   const u64 pieces = end.slots / kPagesInPiece + (end.slots % kPagesInPiece != 0);
   if (end.pages > frames || end.slots > end.pages) return wrong(last, "an impossible number of pages");
-  if (end.tables_at < first || end.tables_at > last.position || end.tables_sequence != 2 + pieces)
+  if (end.tables_at < first || end.tables_at > last.position || end.tables_sequence != first_sequence_ + pieces)
     return wrong(last, "its tables are elsewhere");
   u64 position = end.tables_at, sequence = end.tables_sequence, sum = 0, next_piece = first;
   while (position < last.position) {
@@ -101,7 +102,7 @@ u64 SnapshotPages::hash_of(u32 frame) const {
 Result<> SnapshotPages::unpack(u32 piece) {
   if (piece == unpacked_piece_) return {};
   unpacked_piece_ = ~u32{0};
-  const auto frame = file_.read(pieces_[piece], 2 + u64{piece});
+  const auto frame = file_.read(pieces_[piece], first_sequence_ + u64{piece});
   if (!frame) return tl::make_unexpected(frame.error());
   if (frame->kind != static_cast<u32>(SnapshotRecord::Pages) || file_.after(*frame) != pieces_[piece + 1])
     return tl::make_unexpected(file_.wrong(*frame, "it is not what should follow"));

@@ -26,7 +26,8 @@ struct SnapshotPage {
 constexpr u32 kSlotOfBase = ~u32{0};
 
 /// Records of a snapshot's file.
-enum class SnapshotRecord : u32 { Header, Devices, Pages, Table, Sizes, End };
+/// Guest: places that the guest itself can go back to (machine/guest_snapshots.h); behind Devices, when there are any.
+enum class SnapshotRecord : u32 { Header, Devices, Pages, Table, Sizes, End, Guest };
 
 /// The last record.
 struct SnapshotEnd {
@@ -39,8 +40,9 @@ constexpr u64 kSnapshotEndBytes = kFrameHeader + 5 * 8 + kFrameTrailer;
 
 class SnapshotPages final : public PageSource {
  public:
-  /// `first`: position of the first record of pages. `base`: of the snapshot that this one was made from, or nullptr.
-  static Result<std::shared_ptr<SnapshotPages>> open(FrameFile file, u64 first, u32 frames, std::shared_ptr<SnapshotPages> base);
+  /// `first` and `sequence`: position and number of the first record of pages. `base`: of the snapshot that this one was made from, or nullptr.
+  static Result<std::shared_ptr<SnapshotPages>> open(FrameFile file, u64 first, u64 sequence, u32 frames,
+                                                     std::shared_ptr<SnapshotPages> base);
 
   const std::vector<SnapshotPage>& pages() const { return pages_; }
   /// Different contents in the file.
@@ -58,7 +60,8 @@ class SnapshotPages final : public PageSource {
   void read(u32 frame, u8* to) override;
 
  private:
-  SnapshotPages(FrameFile file, std::shared_ptr<SnapshotPages> base) : file_(std::move(file)), base_(std::move(base)) {}
+  SnapshotPages(FrameFile file, u64 sequence, std::shared_ptr<SnapshotPages> base)
+      : file_(std::move(file)), first_sequence_(sequence), base_(std::move(base)) {}
   Result<> read_tables(const SnapshotEnd& end, const Frame& last, u64 first, u32 frames);
   const SnapshotPage* find(u32 frame) const;
   Result<> unpack(u32 piece);
@@ -66,6 +69,7 @@ class SnapshotPages final : public PageSource {
   void damaged(const Error& error);
 
   FrameFile file_;
+  const u64 first_sequence_;  ///< of the records of pages
   std::shared_ptr<SnapshotPages> base_;
   std::vector<SnapshotPage> pages_;   ///< by frame
   std::vector<u32> owners_;           ///< of each slot: the index of the first page that has it

@@ -5,7 +5,7 @@
 
 namespace callgate::paravirt::abi {
 
-constexpr u32 kMajor = 1, kMinor = 0;
+constexpr u32 kMajor = 1, kMinor = 1;
 constexpr u32 kVersion = kMajor << 16 | kMinor;
 constexpr u16 kPort = kCallPort;
 
@@ -91,6 +91,7 @@ constexpr u32 kMostBytes = 64 << 10;
 constexpr u32 kMostDescriptors = 8192;
 constexpr u32 kMostMsrs = 64;
 constexpr u64 kMostRange = u64{1} << 40;   ///< of bytes in one request
+constexpr u32 kMostSnapshots = 4;            ///< slots of SNAPSHOT
 constexpr u32 kMostText = 1024;            ///< of ASSERT and LOG
 
 // The ring: a header of 64 bytes, then entries of 64 bytes.
@@ -117,6 +118,8 @@ constexpr u64 kSwitchLdt = 1, kSwitchSp0 = 2;
 constexpr u64 kLdtSameMm = 1;
 // HALT_UNTIL's: sets IF, so that nothing comes between.
 constexpr u64 kHaltEnable = 1;
+// SNAPSHOT's: the slot is empty from now on.
+constexpr u64 kSnapshotForget = 1;
 // IPI's.
 constexpr u64 kIpiNmi = 1;
 

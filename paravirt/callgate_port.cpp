@@ -1,5 +1,7 @@
 #include "paravirt/callgate_port.h"
 
+#include <utility>
+
 #include "paravirt/port_call.h"
 
 namespace callgate::paravirt {
@@ -42,6 +44,15 @@ void CallgatePort::order_timers(u32& next) {
 bool CallgatePort::will_wake(const Cpu& c) const {
   const PortCpu& p = *state_.cpu[c.index];
   return asleep(c, p) && p.wake.deadline != kNever;
+}
+
+// A test's input is what the next try gets: what was read is read.
+void CallgatePort::going_back() { std::swap(aside_, state_.test); }
+
+void CallgatePort::went_back(std::span<const u64> moved) {
+  std::swap(aside_, state_.test);
+  aside_.clear();
+  for (std::size_t n = 0; n < state_.cpu.size(); n++) state_.cpu[n]->slept_at += moved[n];
 }
 
 void CallgatePort::console_input(std::span<const u8> bytes) {

@@ -27,9 +27,13 @@ class CallgatePort final : public Interface {
   std::size_t test_room() const override { return state_.test.room(); }
   void test_input(std::span<const u8> bytes) override { state_.test.put(bytes); }
 
+  void going_back() override;
+  void went_back(std::span<const u64> moved) override;
+
  private:
   Host& host_;
   PortState state_;
+  ByteQueue aside_{kTestQueue};  ///< the test's input, while the machine goes back
 };
 
 }  // namespace callgate::paravirt

@@ -1,4 +1,5 @@
-// For guests that are tests: how the run ends, and what is said about it on the way. None of it changes what the guest computes.
+// For guests that are tests: how the run ends, and what is said about it on the way. But for
+// RESTORE, none of it changes what the guest computes.
 #include <algorithm>
 #include <string>
 
@@ -63,6 +64,25 @@ Answer mark(PortCall& call) {
 // BREAK(): the debugger gets control behind this instruction, if there is one.
 Answer debug_break(PortCall& call) {
   call.host.debug_break(call.c);
+  return {};
+}
+
+// SNAPSHOT(slot, flags): the machine behind this instruction is kept, or what was kept there is forgotten. 0 the first time; a RESTORE
+// comes out here, too, with its own value.
+Answer snapshot(PortCall& call) {
+  if (call.arg[0] >= kMostSnapshots) return {kTooBig, kMostSnapshots};
+  if (call.arg[1] & ~kSnapshotForget) return {kInvalid, 1};
+  const auto slot = static_cast<unsigned>(call.arg[0]);
+  if (call.arg[1] & kSnapshotForget) call.host.forget_snapshot(call.c, slot);
+  else call.host.keep_snapshot(call.c, slot);
+  return {};
+}
+
+// RESTORE(slot, value). The value tells the caller of SNAPSHOT which return it is, and fits every mode's register.
+Answer restore(PortCall& call) {
+  if (call.arg[0] >= kMostSnapshots || !call.host.has_snapshot(static_cast<unsigned>(call.arg[0]))) return {kInvalid, 0};
+  if (call.arg[1] == 0 || call.arg[1] > ~u32{0}) return {kInvalid, 1};
+  call.host.go_back(call.c, static_cast<unsigned>(call.arg[0]), static_cast<u32>(call.arg[1]));
   return {};
 }
 

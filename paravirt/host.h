@@ -25,6 +25,13 @@ class Host {
   virtual void end_turn(Cpu& c) = 0;
   /// The debugger, if there is one, stops the machine behind the current instruction of `c`.
   virtual void debug_break(Cpu& c) = 0;
+  /// The places that a guest can go back to are numbered from 0 to below abi::kMostSnapshots. Each of these is done behind the current
+  /// instruction of `c`. Keeping: the machine as it is then. Going back, which needs has_snapshot(): `value` is in RBX then, of the
+  /// processor that the place is of.
+  virtual void keep_snapshot(Cpu& c, unsigned slot) = 0;
+  virtual void forget_snapshot(Cpu& c, unsigned slot) = 0;
+  virtual bool has_snapshot(unsigned slot) const = 0;
+  virtual void go_back(Cpu& c, unsigned slot, u32 value) = 0;
 };
 
 }  // namespace callgate::paravirt

@@ -41,6 +41,11 @@ class Interface {
   /// `c` got an INIT.
   virtual void initialized(Cpu&) {}
 
+  /// The guest keeps the machine to go back to, or goes back to it: sync() saves or loads it between these two. What is not to go back is
+  /// put aside, and put in place again. By processor, `moved` is how much larger its count of instructions is than it was there.
+  virtual void going_back() {}
+  virtual void went_back(std::span<const u64> /*moved*/) {}
+
   /// Gives alarms their place among those of the same moment: from `next` on.
   virtual void order_timers(u32& /*next*/) {}
 

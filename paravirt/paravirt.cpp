@@ -171,6 +171,14 @@ void Paravirt::initialized(Cpu& c) {
   for (auto& i : interfaces_) i->initialized(c);
 }
 
+void Paravirt::going_back() {
+  for (auto& i : interfaces_) i->going_back();
+}
+
+void Paravirt::went_back(std::span<const u64> moved) {
+  for (auto& i : interfaces_) i->went_back(moved);
+}
+
 bool Paravirt::will_wake(const Cpu& c) const {
   for (auto& i : interfaces_)
     if (i->will_wake(c)) return true;

@@ -39,6 +39,8 @@ class Paravirt final : public Hypervisor {
   bool will_wake(const Cpu& c) const;
   void tsc_changed(Cpu& c);
   void initialized(Cpu& c);
+  void going_back();
+  void went_back(std::span<const u64> moved);
 
  private:
   std::vector<std::unique_ptr<Interface>> interfaces_;  ///< by block

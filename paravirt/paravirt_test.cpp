@@ -94,7 +94,7 @@ TEST_CASE("the port answers when it is there, and else reads as ones like any ot
     m.cpu.s.gpr[RAX] = 0;
     m.run({0xE5, 0xE4});  // in eax, 0xE4
     CHECK(m.cpu.s.gpr[RAX] == (there ? 0 : 0xFFFFFFFF));
-    CHECK(m.cpu.gpr<u32>(RBX) == (there ? 0x10000 : 0));
+    CHECK(m.cpu.gpr<u32>(RBX) == (there ? 0x10001 : 0));
     m.cpu.s.gpr[RAX] = 0;
     m.run({0x66, 0xE5, 0xE4});  // in ax, 0xE4: no call
     CHECK(m.cpu.s.gpr[RAX] == 0xFFFF);

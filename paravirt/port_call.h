@@ -97,6 +97,8 @@ Answer assert_true(PortCall& call);
 Answer log(PortCall& call);
 Answer mark(PortCall& call);
 Answer debug_break(PortCall& call);
+Answer snapshot(PortCall& call);
+Answer restore(PortCall& call);
 Answer get_input(PortCall& call);
 }  // namespace calls
 

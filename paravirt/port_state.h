@@ -40,6 +40,8 @@ struct PortCpu {
   bool kicked = false;  ///< by KICK, while it was not asleep: its next sleep ends at once
 };
 
+constexpr std::size_t kTestQueue = 64 << 10;
+
 struct PortState {
   u32 version = 0;   ///< of HELLO; 0: nothing negotiated
   u32 features = 0;  ///< granted
@@ -47,7 +49,7 @@ struct PortState {
   bool attached = false;  ///< console input comes here
   u8 input_vector = 0;    ///< sent to `input_cpu` when input comes; 0: none
   u32 input_cpu = 0;
-  ByteQueue console{4096}, test{64 << 10};
+  ByteQueue console{4096}, test{kTestQueue};
   std::vector<std::unique_ptr<PortCpu>> cpu;  ///< by index; timers have a place of their own
 
   void sync(StateIo& io, Clock& clock);

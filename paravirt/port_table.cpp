@@ -50,6 +50,8 @@ constexpr CallRow kRows[] = {
     {kLog, "log", f::log, kUser, kCall},
     {kMark, "mark", f::mark, kUser, kCall},
     {kBreak, "break", f::debug_break, kUser, kCall},
+    {kSnapshot, "snapshot", f::snapshot, kUser | kNotInRing, kCall},
+    {kRestore, "restore", f::restore, kUser | kNotInRing, kCall},
     {kGetInput, "get_input", f::get_input, kUser, kCall},
 };
 static_assert(std::is_sorted(std::begin(kRows), std::end(kRows), [](const CallRow& a, const CallRow& b) { return a.number < b.number; }));

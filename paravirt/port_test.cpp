@@ -90,7 +90,7 @@ TEST_CASE("every number has its call or is ENOSYS, and QUERY agrees") {
       if (!there) CHECK(m.call(n) == Back{kNoSys, 0});
     }
   CHECK(known == port_calls().size());
-  for (const u64 n : {~u64{0}, u64{1} << 32, u64{0xFFFF}, u64{kSnapshot}, u64{kRestore}}) CHECK(m.call(kQuery, n) == Back{kNoSys, 0});
+  for (const u64 n : {~u64{0}, u64{1} << 32, u64{0xFFFF}, u64{call(kTest, 8)}}) CHECK(m.call(kQuery, n) == Back{kNoSys, 0});
   CHECK(m.call(kQuery, kFlushTlb) == Back{kOk, kNoop});
   CHECK(m.call(kQuery, kWrite) == Back{kOk, kCall});
 }
@@ -527,4 +527,26 @@ TEST_CASE("the port's state is saved and restored whole") {
   CHECK(other.guest_clock().armed->deadline == 9'000);
   other.hypervisor->reset();
   CHECK(other.call(kNow) == Back{kNotNegotiated, 0});
+}
+
+TEST_CASE("SNAPSHOT keeps and forgets in four slots, and RESTORE goes to those that are full") {
+  Port m;
+  m.hello();
+  CHECK(m.call(kRestore, 0, 1) == Back{kInvalid, 0});
+  CHECK(m.call(kSnapshot, 4) == Back{kTooBig, kMostSnapshots});
+  CHECK(m.call(kSnapshot, ~u64{0}) == Back{kTooBig, kMostSnapshots});
+  for (const u64 flags : {u64{2}, u64{3}, u64{1} << 32}) CHECK(m.call(kSnapshot, 0, flags) == Back{kInvalid, 1});
+  CHECK(m.kept == 0);
+  CHECK(m.call(kSnapshot, 3) == Back{kOk, 0});
+  CHECK(m.call(kSnapshot, 3) == Back{kOk, 0});
+  CHECK(m.kept == 8);
+  for (const u64 value : {u64{0}, u64{1} << 32, ~u64{0}}) CHECK(m.call(kRestore, 3, value) == Back{kInvalid, 1});
+  for (const u64 slot : {u64{2}, u64{4}, u64{3} | u64{1} << 32}) CHECK(m.call(kRestore, slot, 1) == Back{kInvalid, 0});
+  CHECK(m.went_back.empty());
+  m.call(kRestore, 3, 0xFFFFFFFF);
+  CHECK(m.went_back == std::vector<std::pair<unsigned, u32>>{{3, 0xFFFFFFFF}});
+  CHECK(m.call(kSnapshot, 3, kSnapshotForget) == Back{kOk, 0});
+  CHECK(m.call(kSnapshot, 2, kSnapshotForget) == Back{kOk, 0});
+  CHECK(m.kept == 0);
+  CHECK(m.call(kRestore, 3, 1) == Back{kInvalid, 0});
 }

@@ -49,6 +49,10 @@ class TestHost : public test::TestMachine, public Host, public CpuSignals, publi
   ByteSink& console() override { return console_; }
   ByteSink& debug_console() override { return debug_; }
   void debug_break(Cpu&) override { breaks++; }
+  void keep_snapshot(Cpu&, unsigned slot) override { kept |= 1u << slot; }
+  void forget_snapshot(Cpu&, unsigned slot) override { kept &= ~(1u << slot); }
+  bool has_snapshot(unsigned slot) const override { return kept >> slot & 1; }
+  void go_back(Cpu&, unsigned slot, u32 value) override { went_back.push_back({slot, value}); }
   void end_turn(Cpu&) override { turns_ended++; }
 
   void nmi() override {}
@@ -62,7 +66,8 @@ class TestHost : public test::TestMachine, public Host, public CpuSignals, publi
     void write(std::span<const u8> more) override { bytes.append(more.begin(), more.end()); }
   };
   Text console_, debug_;
-  unsigned breaks = 0, turns_ended = 0;
+  unsigned breaks = 0, turns_ended = 0, kept = 0;
+  std::vector<std::pair<unsigned, u32>> went_back;
   std::vector<std::pair<PowerEvent, u32>> asked;
   std::unique_ptr<Paravirt> hypervisor;
 

@@ -42,6 +42,8 @@ static u64 number(void)
 	}
 }
 
+static volatile u64 restores;
+
 /* Places where a random call would do what its instruction does and end the experiment, or write outside of the playground. */
 static int allowed(u32 call, u64 *a)
 {
@@ -90,6 +92,14 @@ static int allowed(u32 call, u64 *a)
 			a[0] = LDT_SELECTOR + below(2) * 4;
 		return 1;
 	case CALLGATE_SET_SP0: return 0;
+	case CALLGATE_SNAPSHOT:
+		a[0] %= 6;
+		a[1] = below(4) ? 0 : a[1] % 4;
+		return 1;
+	case CALLGATE_RESTORE: /* the value says how many there were, since nothing else does */
+		a[0] %= 5;
+		a[1] = below(8) ? restores + 1 : 0;
+		return restores < 100;
 	case CALLGATE_COPY:
 	case CALLGATE_FILL:
 	case CALLGATE_CLEAR_PAGES:
@@ -140,7 +150,7 @@ void fuzz(void)
 		fail("there is no port: --paravirt callgate", 0);
 	for (u64 n = 0; n < calls; n++) {
 		u64 a[6], value = 0;
-		u32 status, call = call_number();
+		u32 status, call = call_number(), direct = 1;
 		for (unsigned i = 0; i < 6; i++)
 			a[i] = below(2) ? address() : number();
 		/* MSR_BATCH's entries are made up, too: reads and writes of numbers that no processor has, or of harmless ones. */
@@ -174,6 +184,7 @@ void fuzz(void)
 			break;
 		case 1: { /* by a ring, which may be anything behind its first entry */
 			u32 index = (u32)below(3);
+			direct = 0; /* the status is DOORBELL's */
 			if (call == CALLGATE_RING || callgate_call(CALLGATE_RING, (uintptr_t)ring, 4, 0, 0, 0) != CALLGATE_OK)
 				continue;
 			*(volatile u32 *)&ring->done = *(volatile u32 *)&ring->ready = 0;
@@ -186,6 +197,11 @@ void fuzz(void)
 			break;
 		}
 		default: status = callgate_call6(call, a[0], a[1], a[2], a[3], a[4], a[5], &value);
+		}
+		/* From a place that was kept another way is taken each time. */
+		if (direct && call == CALLGATE_SNAPSHOT && status == CALLGATE_OK && value != 0) {
+			restores = value;
+			state += value * 0x632BE59BD9B4E019ull;
 		}
 		if (status > CALLGATE_EMODE)
 			fail("a status that there is not", status);

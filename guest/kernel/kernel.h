@@ -3,6 +3,7 @@
  *   way=native|port|mixed   how the workload does what it does; its result is the same
  *   test=conformance        every call with right and wrong arguments, checked
  *   test=fuzz seed=N calls=N  random calls; ends well whatever they answer
+ *   test=target             inputs of the test into a parser, one after the other, from one SNAPSHOT
  *   cpus=N                  start so many processors
  *   test=bench what=X count=N  one thing over and over (bench.c)
  *   testinput               read a line of the test's input (by the port)
@@ -84,12 +85,15 @@ extern u8 user_done[];
 void *memset(void *to, int byte, size_t n);
 void *memcpy(void *to, const void *from, size_t n);
 
-/* workload.c, conformance.c, fuzz.c */
+/* workload.c, conformance.c, snapshot.c, fuzz.c */
 extern int eoi_by_port;
 extern volatile u64 lldt_base, lldt_size;
 int by_port(void);
 void workload(void);
 void conformance(void);
+void want(const char *what, u32 got, u32 expected);
+void snapshots(void);
+void target(void);
 void fuzz(void);
 void bench(void);
 

@@ -260,6 +260,8 @@ void kernel_main(void)
 	__asm__ volatile("sti");
 	if (option("test=conformance"))
 		conformance();
+	else if (option("test=target"))
+		target();
 	else if (option("test=bench"))
 		bench();
 	else if (option("test=fuzz"))

@@ -2,6 +2,7 @@
 """Callgate's port from inside a guest (guest/kernel): the same result natively, by the port and mixed; the ABI's conformance; random
 calls; recordings, snapshots and lockstep of guests that use it."""
 import pathlib
+import random
 import tempfile
 import unittest
 
@@ -58,6 +59,63 @@ class Port(unittest.TestCase):
             self.skipTest("one engine only")
         self.good(run("way=mixed", "lockstep", 2, options=["--compare-every", "100000"]))
         self.good(run("test=fuzz seed=9 calls=500", "lockstep", options=["--compare-every", "1000"]))
+
+
+class GoingBack(unittest.TestCase):
+    """A loop of restores: tests of one parser with many inputs."""
+
+    def setUp(self):
+        folder = tempfile.TemporaryDirectory()
+        self.addCleanup(folder.cleanup)
+        self.at = pathlib.Path(folder.name)
+        numbers, inputs = random.Random(5), []
+        for n in range(6000):  # more than the port's queue has room for
+            inputs.append(bytes([0xEE, 0xEE] + [numbers.randrange(256) for _ in range(14)]) if n % 500 == 499 else
+                          bytes([numbers.randrange(0xEE) for _ in range(16)]))
+        self.input = self.at / "inputs"
+        self.input.write_bytes(b"".join(inputs))
+
+    def target(self, engine, cpus=1, *options):
+        done = run("test=target", engine, cpus, options=["--test-input", self.input, *options])
+        self.assertEqual(done.returncode, GOOD, done.stdout + done.stderr)
+        self.assertIn(f"tries {6000:016x}\nfaults {12:016x}\n", done.stdout)
+        return done
+
+    def test_each_input_is_tried_once_and_the_engines_agree(self):
+        for cpus in (1, 2):
+            self.assertEqual(len({end(self.target(engine, cpus)) for engine in engines()}), 1)
+
+    def test_what_was_logged_stays_logged(self):
+        lines = self.target("interp", 1, "--debugcon", "stdio").stdout.splitlines()
+        self.assertEqual(sum(line.startswith("??") for line in lines), 12)
+
+    def test_recordings_of_it_replay_exactly(self):
+        for cpus in (1, 2):
+            file = self.at / f"{cpus}.rec"
+            done = self.target("interp", cpus, "--record", file, "--hash-every", "10007")
+            for engine in engines():
+                again = callgate("replay", file, "--engine", engine, timeout=120)
+                self.assertEqual((again.returncode, again.stdout), (0, done.stdout), again.stderr)
+                self.assertIn("the replay matched", again.stderr)
+
+    def test_saved_in_the_middle_it_goes_on_from_the_file(self):
+        # The input is not in the file, but what the port has of it already is.
+        self.input.write_bytes(self.input.read_bytes()[:3000 * 16])
+        done = run("test=target", "interp", options=["--test-input", self.input])
+        whole = end(done)
+        for count in (whole[0] // 5, whole[0] // 2, whole[0] - 1000):
+            file = self.at / f"{count}.snapshot"
+            callgate("run", *machine("test=target", 1), "--test-input", self.input, "--until", count, "--save-snapshot", file, timeout=120)
+            for engine in engines():
+                again = callgate("run", "--load-snapshot", file, "--engine", engine, "--idle", "skip", timeout=120)
+                self.assertEqual((again.returncode, end(again)), (GOOD, whole), again.stderr)
+
+    def test_in_lockstep(self):
+        if "jit" not in engines():
+            self.skipTest("one engine only")
+        self.input.write_bytes(self.input.read_bytes()[:500 * 16])
+        done = run("test=target", "lockstep", options=["--test-input", self.input, "--compare-every", "777"])
+        self.assertEqual(done.returncode, GOOD, done.stdout + done.stderr)
 
 
 class TimeTravel(unittest.TestCase):
