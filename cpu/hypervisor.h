@@ -7,6 +7,7 @@
 namespace callgate {
 
 class Cpu;
+class HookedCode;
 
 /// CPUID's leaves that belong to hypervisors. SDM 2A, CPUID: "No existing or future CPU will return processor identification
 /// or feature information" there.
@@ -38,6 +39,10 @@ class Hypervisor {
   virtual bool port_call(Cpu& c, u16 port, unsigned size) = 0;
   /// HLT is about to halt `c`. True: it was woken already by one of the hypervisor's own ways, and goes on at once.
   virtual bool takes_wakeup(Cpu& c) = 0;
+  /// `c` would wait for another processor: the others have their turns first.
+  virtual void yield(Cpu& /*c*/) {}
+
+  HookedCode* hooks = nullptr;  ///< functions that are executed as one instruction (cpu/hooked_code.h); nullptr: none ever
 };
 
 }  // namespace callgate

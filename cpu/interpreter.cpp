@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "cpu/decoder.h"
+#include "cpu/hooked_code.h"
 #include "cpu/system/debug.h"
 
 namespace callgate {
@@ -20,6 +21,12 @@ void check_code_limit(const Cpu& c, u64 rip, unsigned length) {
 /// instruction.
 bool stops_in_page(const Cpu& c, u64 page_linear, u32 frame) {
   return frame == kNoFrame || c.watch->next_stop(page_linear, c.memory.physical_of(frame), 0) < kPageSize;
+}
+
+/// What stands for the code at this place, if it is a hooked function's.
+const Insn* hooked(const Cpu& c, u32 frame, unsigned offset) {
+  if (c.hypervisor == nullptr || c.hypervisor->hooks == nullptr || c.code_size() != CodeSize::Bits64) return nullptr;
+  return c.hypervisor->hooks->find(frame, offset);
 }
 
 }  // namespace
@@ -69,7 +76,10 @@ const Insn& Interpreter::fetch(Cpu& c) {
     DecodedPage& page = decoded_.page(frame, c.code_size());
     const Insn* found = page.find(offset);
     if (found == nullptr) {
-      if (decode({host, std::min(available, kMaxInsnLength)}, c.code_size(), scratch_) == DecodeStatus::Truncated)
+      if (const Insn* hook = hooked(c, frame, offset)) {
+        if (page.full()) page.drop();
+        found = &page.add(offset, *hook);
+      } else if (decode({host, std::min(available, kMaxInsnLength)}, c.code_size(), scratch_) == DecodeStatus::Truncated)
         found = &fetch_across_pages(c, host, available);
       else {
         if (page.full()) page.drop();
@@ -144,6 +154,7 @@ void Interpreter::execute_fast(Cpu& c, const u64& until) {
 }
 
 void Interpreter::run(Cpu& c, const u64& until, const bool& stop) {
+  if (c.hypervisor != nullptr && c.hypervisor->hooks != nullptr) c.hypervisor->hooks->begin_run(until);
   while (c.s.retired < until && !stop) {
     if (c.event_ready()) {
       c.service_events();

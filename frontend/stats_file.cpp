@@ -61,6 +61,17 @@ Result<> StatsFile::write(Machine& machine, double seconds) {
     }
     text += "\n  ],\n";
   }
+  if (!s.hooks.empty()) {
+    text += "  \"hooks\": [";
+    const char* separator = "\n";
+    for (const MachineStats::Hooked& h : s.hooks) {
+      text += fmt::format("{}    {{\"kind\": \"{}\", \"entered\": {}, \"declined\": {}}}", separator, h.kind, h.entered, h.declined);
+      separator = ",\n";
+    }
+    text += "\n  ],\n";
+    number("hooks_suspended", s.hooks_suspended);
+    number("hooks_refused", s.hooks_refused);
+  }
   number("timer_events", s.timer_events);
   number("idle_skips", s.idle_skips, true);
   text += "}\n";

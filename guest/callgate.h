@@ -87,6 +87,26 @@ enum {
 #define CALLGATE_RESTORE CALLGATE_CALL(6, 6)
 #define CALLGATE_GET_INPUT CALLGATE_CALL(6, 7)
 
+#define CALLGATE_HOOK CALLGATE_CALL(7, 0)
+#define CALLGATE_UNHOOK CALLGATE_CALL(7, 1)
+#define CALLGATE_HOOK_STATE CALLGATE_CALL(7, 2)
+
+/* What a hooked function is. */
+enum {
+	CALLGATE_CLEAR_PAGE_FUNCTION = 1, /* (to) */
+	CALLGATE_COPY_PAGE_FUNCTION = 2,  /* (to, from) */
+	CALLGATE_MEMCPY_FUNCTION = 3,     /* (to, from, bytes) */
+	CALLGATE_MEMSET_FUNCTION = 4,     /* (to, byte, bytes) */
+	CALLGATE_COPY_USER_FUNCTION = 5,  /* (to, from, bytes): how many were not copied */
+	CALLGATE_LOAD_LDT_FUNCTION = 6,   /* (entries, count) */
+	CALLGATE_DELAY_FUNCTION = 7,      /* (ticks) */
+	CALLGATE_YIELD_FUNCTION = 8       /* anything that would wait for another processor */
+};
+#define CALLGATE_HOOK_ALL (~(uint64_t)0)         /* UNHOOK: all of them */
+#define CALLGATE_HOOK_IN_EFFECT ((uint64_t)1 << 32) /* of HOOK_STATE */
+#define CALLGATE_MAX_HOOKS 64u
+#define CALLGATE_MAX_HOOK_BYTES 1024u
+
 /* Features for HELLO; what is asked for and not known is not granted. */
 #define CALLGATE_F_CPU (1u << 1)
 #define CALLGATE_F_TIME (1u << 2)
@@ -94,6 +114,7 @@ enum {
 #define CALLGATE_F_CONSOLE (1u << 4)
 #define CALLGATE_F_MEM (1u << 5)
 #define CALLGATE_F_TEST (1u << 6)
+#define CALLGATE_F_HOOKS (1u << 7)
 #define CALLGATE_F_RING (1u << 16)
 #define CALLGATE_F_ALL 0xFFFFFFFFu
 
@@ -287,6 +308,24 @@ static inline uint32_t callgate_snapshot(uint32_t slot, uint32_t *returned)
 }
 /* Returns only when there is nothing to go back to. `value` is not 0. */
 static inline uint32_t callgate_restore(uint32_t slot, uint32_t value) { return callgate_call(CALLGATE_RESTORE, slot, value, 0, 0, 0); }
+
+#ifdef __x86_64__
+/* What HOOK wants to know of a function's bytes: FNV-1a. */
+static inline uint64_t callgate_hash(const void *bytes, uintptr_t count)
+{
+	const unsigned char *at = (const unsigned char *)bytes;
+	uint64_t hash = 0xCBF29CE484222325ull;
+	while (count-- != 0)
+		hash = (hash ^ *at++) * 0x100000001B3ull;
+	return hash;
+}
+
+/* From now on the function is executed as one instruction, while its bytes stay as they are. */
+static inline uint32_t callgate_hook(const void *function, uint32_t kind, uintptr_t bytes, uint64_t detail1, uint64_t detail2, uint64_t *slot)
+{
+	return callgate_call6(CALLGATE_HOOK, (uintptr_t)function, kind, bytes, callgate_hash(function, bytes), detail1, detail2, slot);
+}
+#endif
 
 static inline void callgate_exit(uint32_t code) { callgate_call(CALLGATE_EXIT, code, 0, 0, 0, 0); }
 

@@ -104,6 +104,16 @@ void append_block(std::span<const u8> code, u64 rip, unsigned most, ir::Block& b
   }
 }
 
+void one_instruction(const Insn& insn, ir::Block& block) {
+  block.clear();
+  ir::BlockInsn b;
+  b.insn = insn;
+  b.rip = block.rip;
+  note_flags(block, b);
+  note_uses(block, b);
+  block.insns.push_back(b);
+}
+
 static bool sse_usable(const Cpu& c) {
   return !(c.s.cr0 & (kCr0Em | kCr0Ts)) && (c.s.cr4 & kCr4Osfxsr) && masks_all(c.s.mxcsr);
 }

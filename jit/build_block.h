@@ -19,6 +19,9 @@ void build_block(std::span<const u8> code, unsigned most, ir::Block& block, std:
 /// Appends the code at `rip` likewise, until the block has `most` instructions.
 void append_block(std::span<const u8> code, u64 rip, unsigned most, ir::Block& block, std::size_t end = ~std::size_t{0});
 
+/// A block of nothing but `insn`, which its handler executes.
+void one_instruction(const Insn& insn, ir::Block& block);
+
 /// From its first byte to its last one: what lies between is not all its code if it was made from several pieces.
 inline u64 block_bytes(const ir::Block& b) { return b.insns.back().rip + b.insns.back().insn.length - b.rip; }
 

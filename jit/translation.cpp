@@ -3,6 +3,7 @@
 
 #include <algorithm>
 
+#include "cpu/hooked_code.h"
 #include "jit/hot_path.h"
 #include "jit/passes/flags_liveness.h"
 #include "jit/passes/order_ops.h"
@@ -45,6 +46,16 @@ void Translator::Impl::code_written(u64 physical, u32 size) {
   }
   stats.invalidated += w.gone;
   if (w.gone != 0) code_changed = true;
+}
+
+// Checked blocks, too: it isn't their bytes that changed.
+void Translator::Impl::code_forgotten(u64 physical) {
+  const PhysicalPage at = memory.page(physical);
+  if (at.frame == kNoFrame) return;
+  const auto gone = [&](const TranslatedBlock& b) { jumps.forget(b.key.rip); };
+  const u32 count = blocks.invalidate(at.frame, static_cast<unsigned>(physical & kPageMask), 1, true, gone).gone;
+  stats.invalidated += count;
+  if (count != 0) code_changed = true;
 }
 
 void Translator::Impl::flush() {
@@ -173,7 +184,17 @@ u32 Translator::Impl::translate(Cpu& c, const BlockKey& key, const ir::Mode& mod
     blocks.forget(head);
     head = kNoBlock;
   }
-  const BlockCache::Unrest unrest = head != kNoBlock ? BlockCache::Unrest::Rewritten : blocks.unrest(key.frame, offset);
+  // A block ends in front of a hooked function, and its entry is a block of one instruction.
+  HookedCode* const hooks = c.hypervisor != nullptr && mode.long64 ? c.hypervisor->hooks : nullptr;
+  const Insn* const hook = hooks != nullptr ? hooks->find(key.frame, offset) : nullptr;
+  const unsigned next_hook = hooks != nullptr ? hooks->next_entry(key.frame, offset + 1) : static_cast<unsigned>(kPageSize);
+  if (hook != nullptr && head != kNoBlock) {
+    jumps.forget(key.rip);
+    blocks.forget(head);
+    head = kNoBlock;
+  }
+  const BlockCache::Unrest unrest = hook != nullptr   ? BlockCache::Unrest::None
+                                    : head != kNoBlock ? BlockCache::Unrest::Rewritten : blocks.unrest(key.frame, offset);
   TranslatedBlock t;
   t.key = key;
   t.offset = static_cast<u16>(offset);
@@ -193,7 +214,10 @@ u32 Translator::Impl::translate(Cpu& c, const BlockKey& key, const ir::Mode& mod
                                            : static_cast<unsigned>(kPageSize);
   std::vector<u8> rewritten;
   const u32 last_rip = segment != 0 ? c.s.seg[CS].limit : ~u32{0};
-  const auto build = [&] { this->build(code, most, stop - offset, last_rip, rewritten); };
+  const auto build = [&] {
+    if (hook == nullptr || stop == offset) return this->build(code, most, std::min(stop, next_hook) - offset, last_rip, rewritten);
+    one_instruction(*hook, block);
+  };
   build();
   if (block.insns.empty()) {
     if (head != kNoBlock) {
@@ -211,7 +235,7 @@ u32 Translator::Impl::translate(Cpu& c, const BlockKey& key, const ir::Mode& mod
       build();
     }
   }
-  if (key.entry != 0 && options.passes && options.split_seed == 0 && c.watch == nullptr) {
+  if (key.entry != 0 && options.passes && options.split_seed == 0 && c.watch == nullptr && next_hook == kPageSize) {
     BlockKey plain = key;
     plain.entry = 0;
     if (const u32 number = blocks.find(plain); number != kNoBlock && follow_hot_path(blocks, number, code, most, block) != 0) {

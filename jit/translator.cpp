@@ -3,12 +3,14 @@
 #include <algorithm>
 #include <tuple>
 
+#include "cpu/hooked_code.h"
 #include "jit/translator_impl.h"
 
 namespace callgate::jit {
 
 void Translator::Impl::run(Cpu& c, const u64& until, const bool& stop) {
   time_before_count = c.platform.now() - c.s.retired;
+  if (c.hypervisor != nullptr && c.hypervisor->hooks != nullptr) c.hypervisor->hooks->begin_run(until);
   while (c.s.retired < until && !stop) {
     if (c.event_ready()) {
       c.service_events();

@@ -75,6 +75,7 @@ struct Translator::Impl final : CodeListener {
 
   // CodeListener
   void code_written(u64 physical, u32 size) override;
+  void code_forgotten(u64 physical) override;
   void code_dropped() override {
     // A handler that emitted code called may have moved memory: what it stands on stays until it is back.
     if (inside) flush_pending = code_changed = true;

@@ -6,6 +6,7 @@
 #include <utility>
 
 #include "base/verify.h"
+#include "cpu/hooked_code.h"
 #include "machine/boot/files.h"
 #include "machine/fault_report.h"
 #include "machine/machine_impl.h"
@@ -349,6 +350,11 @@ MachineStats Machine::stats() const {
   }
   s.timer_events = impl_->timer_events;
   s.idle_skips = impl_->idle_skips;
+  const HookedCode* hooks = impl_->board.paravirt ? impl_->board.paravirt->hooks : nullptr;
+  for (unsigned n = 1; hooks != nullptr && n < kIntrinsics; n++)
+    s.hooks.push_back({name_of(static_cast<Intrinsic>(n)), hooks->stats.entered[n], hooks->stats.declined[n]});
+  s.hooks_suspended = hooks != nullptr ? hooks->stats.suspended : 0;
+  s.hooks_refused = hooks != nullptr ? hooks->stats.refused : 0;
   return s;
 }
 

@@ -121,6 +121,13 @@ struct MachineStats {
   u64 code_invalidations = 0;  ///< writes to pages with decoded code
   u64 tlb_refills = 0, tlb_flushes = 0, tlb_page_drops = 0;
   u64 timer_events = 0, idle_skips = 0;
+  /// Hooked functions (docs/paravirt.md), by kind; empty without the port.
+  struct Hooked {
+    std::string kind;
+    u64 entered = 0, declined = 0;
+  };
+  std::vector<Hooked> hooks;
+  u64 hooks_suspended = 0, hooks_refused = 0;
 };
 
 class Machine {

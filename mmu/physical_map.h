@@ -21,6 +21,8 @@ class CodeListener {
   virtual ~CodeListener() = default;
   /// [physical, physical + size), inside one frame flagged kFrameCode, was just written.
   virtual void code_written(u64 physical, u32 size) = 0;
+  /// The code at this byte is the same, but means something else from now on: forget what was made of it.
+  virtual void code_forgotten(u64 physical) { code_written(physical, 1); }
   /// All of memory may have changed (a restore, a new memory map): forget all code.
   virtual void code_dropped() = 0;
   /// True while it keeps instructions of the frame.
@@ -123,6 +125,10 @@ class PhysicalMap final : public DmaMemory {
   void remove_code_listener(CodeListener* listener);
   /// Instructions of the frame are about to be kept: from now on the listeners hear of every write to it.
   void mark_code(u32 frame);
+  /// What was made of the code at this byte is to be made anew, though nobody wrote to it.
+  void forget_code(u64 physical) {
+    for (CodeListener* listener : listeners_) listener->code_forgotten(physical);
+  }
   /// A listener keeps no instruction of the frame any longer: unless another one does, writes to it may be direct again.
   void release_code(u32 frame);
 

@@ -25,7 +25,7 @@ enum Status : u32 {
   kPending = 0xFFFFFFFE,  ///< in a ring: not executed yet
 };
 
-enum Group : u32 { kCore = 0, kCpu = 1, kTime = 2, kIrq = 3, kConsole = 4, kMem = 5, kTest = 6, kGroups = 7 };
+enum Group : u32 { kCore = 0, kCpu = 1, kTime = 2, kIrq = 3, kConsole = 4, kMem = 5, kTest = 6, kHooks = 7, kGroups = 8 };
 
 constexpr u32 call(Group group, u32 number) { return group << 16 | number; }
 
@@ -72,11 +72,15 @@ enum Call : u32 {
   kSnapshot = call(kTest, 5),
   kRestore = call(kTest, 6),
   kGetInput = call(kTest, 7),
+
+  kHook = call(kHooks, 0),
+  kUnhook = call(kHooks, 1),
+  kHookState = call(kHooks, 2),
 };
 
 /// What HELLO grants: bit `Group` for the group's calls, and the ring.
 constexpr u32 kFeatureRing = 1u << 16;
-constexpr u32 kFeatures = 1u << kCpu | 1u << kTime | 1u << kIrq | 1u << kConsole | 1u << kMem | 1u << kTest | kFeatureRing;
+constexpr u32 kFeatures = 1u << kCpu | 1u << kTime | 1u << kIrq | 1u << kConsole | 1u << kMem | 1u << kTest | 1u << kHooks | kFeatureRing;
 
 /// QUERY's answers.
 enum Kind : u32 {
@@ -122,6 +126,11 @@ constexpr u64 kHaltEnable = 1;
 constexpr u64 kSnapshotForget = 1;
 // IPI's.
 constexpr u64 kIpiNmi = 1;
+
+// Hooks.
+constexpr u64 kAllSlots = ~u64{0};              ///< UNHOOK's
+constexpr u64 kHookInEffect = u64{1} << 32;     ///< HOOK_STATE's: the function's bytes are there
+constexpr u64 kFnvBasis = 0xCBF29CE484222325, kFnvPrime = 0x100000001B3;  ///< FNV-1a, 64 bits
 
 struct MsrEntry {
   u32 index;

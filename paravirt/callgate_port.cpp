@@ -6,7 +6,7 @@
 
 namespace callgate::paravirt {
 
-CallgatePort::CallgatePort(Host& host) : host_(host) {
+CallgatePort::CallgatePort(Host& host) : host_(host), state_(host.cpu_at(0).memory) {
   for (unsigned n = 0; n < host.cpus(); n++) {
     auto p = std::make_unique<PortCpu>();
     PortCpu* const raw = p.get();

@@ -17,6 +17,7 @@ class CallgatePort final : public Interface {
   u32 leaves() const override { return 1; }
   CpuidLeaf cpuid(Cpu& c, u32 offset, u32 subleaf) override;
   bool port_call(Cpu& c, u16 port, unsigned size) override;
+  HookedCode* hooked_code() override { return &state_.hooks; }
   void reset() override { state_.reset(host_.guest_clock()); }
   void sync(StateIo& io) override { state_.sync(io, host_.guest_clock()); }
   void order_timers(u32& next) override;

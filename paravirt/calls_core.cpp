@@ -30,6 +30,7 @@ Answer hello(PortCall& call) {
   if (version >> 16 != kMajor || (version & 0xFFFF) > kMinor) return {kBadVersion, kVersion};
   for (auto& p : call.state.cpu)
     if (p->ring != 0) return {kBusy};
+  call.state.hooks.clear();
   call.state.version = version;
   call.state.features = static_cast<u32>(call.arg[1]) & kFeatures;
   return {kOk, call.state.features};
@@ -38,7 +39,7 @@ Answer hello(PortCall& call) {
 Answer query(PortCall& call) {
   const CallRow* row = call.arg[0] >> 32 == 0 ? find_call(static_cast<u32>(call.arg[0])) : nullptr;
   if (row == nullptr) return {kNoSys};
-  return {kOk, row->kind};
+  return {kOk, kind_of(*row, call.state.hooks)};
 }
 
 // Groups without a call for ring 3 can't be given to it: their instructions would refuse.

@@ -31,6 +31,9 @@ class Interface {
   virtual bool hypercall(Cpu&) { return false; }
   virtual bool port_call(Cpu&, u16 /*port*/, unsigned /*size*/) { return false; }
 
+  /// Functions of the guest's that are executed as one instruction, if the interface has such.
+  virtual HookedCode* hooked_code() { return nullptr; }
+
   /// The machine's power-on or reset: all of the state as at first.
   virtual void reset() {}
   /// Lists every field once: save, restore and hash.

@@ -81,10 +81,12 @@ Set available() {
   return set;
 }
 
-Paravirt::Paravirt(Set set, Host& host) {
+Paravirt::Paravirt(Set set, Host& host) : host_(host) {
   VERIFY((set & ~available()) == 0, "a paravirtual interface that there is not");
   for (const Known& k : kKnown)
     if (set & k.bit) interfaces_.push_back(k.maker(host));
+  for (auto& i : interfaces_)
+    if (hooks == nullptr) hooks = i->hooked_code();
 }
 
 CpuidLeaf Paravirt::cpuid(Cpu& c, u32 leaf, u32 subleaf) {
@@ -127,6 +129,8 @@ bool Paravirt::takes_wakeup(Cpu& c) {
   for (auto& i : interfaces_) any |= i->takes_wakeup(c);
   return any;
 }
+
+void Paravirt::yield(Cpu& c) { host_.end_turn(c); }
 
 void Paravirt::reset() {
   for (auto& i : interfaces_) i->reset();

@@ -26,6 +26,7 @@ class Paravirt final : public Hypervisor {
   bool hypercall(Cpu& c) override;
   bool port_call(Cpu& c, u16 port, unsigned size) override;
   bool takes_wakeup(Cpu& c) override;
+  void yield(Cpu& c) override;
 
   void reset();
   void order_timers(u32& next);
@@ -43,6 +44,7 @@ class Paravirt final : public Hypervisor {
   void went_back(std::span<const u64> moved);
 
  private:
+  Host& host_;
   std::vector<std::unique_ptr<Interface>> interfaces_;  ///< by block
 };
 

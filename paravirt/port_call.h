@@ -100,7 +100,14 @@ Answer debug_break(PortCall& call);
 Answer snapshot(PortCall& call);
 Answer restore(PortCall& call);
 Answer get_input(PortCall& call);
+// calls_hooks.cpp
+Answer hook(PortCall& call);
+Answer unhook(PortCall& call);
+Answer hook_state(PortCall& call);
 }  // namespace calls
+
+/// What QUERY says of a call: as the table has it, unless hooks stand for what it stands for.
+abi::Kind kind_of(const CallRow& row, const HookedCode& hooks);
 
 /// Sleeps until `deadline` (kNever: no alarm), an interrupt or a KICK. False when a KICK was waiting: no sleep.
 bool sleep_until(PortCall& call, u64 deadline);

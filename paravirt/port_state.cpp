@@ -15,6 +15,7 @@ void PortState::sync(StateIo& io, Clock& clock) {
   io.limit(input_cpu, static_cast<u32>(cpu.size() - 1), "the port's input goes to a processor that there is not");
   console.sync(io);
   test.sync(io);
+  hooks.sync(io);
   for (auto& p : cpu) {
     u64 timer = p->timer.deadline, wake = p->wake.deadline;
     io.fields(p->ring, p->ring_entries, p->timer_vector, timer, wake, p->slept_at, p->sleeping, p->kicked);
@@ -33,6 +34,7 @@ void PortState::reset(Clock& clock) {
   input_vector = 0;
   console.clear();
   test.clear();
+  hooks.clear();
   for (auto& p : cpu) {
     clock.cancel(p->timer);
     clock.cancel(p->wake);

@@ -7,6 +7,7 @@
 
 #include "base/seam.h"
 #include "base/state_io.h"
+#include "cpu/hooked_code.h"
 
 namespace callgate::paravirt {
 
@@ -43,6 +44,8 @@ struct PortCpu {
 constexpr std::size_t kTestQueue = 64 << 10;
 
 struct PortState {
+  explicit PortState(PhysicalMap& memory) : hooks(memory) {}
+  HookedCode hooks;
   u32 version = 0;   ///< of HELLO; 0: nothing negotiated
   u32 features = 0;  ///< granted
   u32 user_mask = 0; ///< groups that ring 3 may call

@@ -53,6 +53,10 @@ constexpr CallRow kRows[] = {
     {kSnapshot, "snapshot", f::snapshot, kUser | kNotInRing, kCall},
     {kRestore, "restore", f::restore, kUser | kNotInRing, kCall},
     {kGetInput, "get_input", f::get_input, kUser, kCall},
+
+    {kHook, "hook", f::hook, kProtected, kCall},
+    {kUnhook, "unhook", f::unhook, kProtected, kCall},
+    {kHookState, "hook_state", f::hook_state, kProtected, kCall},
 };
 static_assert(std::is_sorted(std::begin(kRows), std::end(kRows), [](const CallRow& a, const CallRow& b) { return a.number < b.number; }));
 

@@ -144,6 +144,52 @@ user_done:
   pop %r15; pop %r14; pop %r13; pop %r12; pop %rbp; pop %rbx
   ret
 
+# Functions to hook (paravirt/ABI.md, group 7), as kernels have them.
+.globl clear_page, clear_page_end, copy_page, copy_page_end, copy_bytes, copy_bytes_end, fill_bytes, fill_bytes_end, wait_ticks, wait_ticks_end
+.align 16
+clear_page:
+  mov $4096, %ecx
+  xor %eax, %eax
+  rep stosb
+  ret
+clear_page_end:
+.align 16
+copy_page:
+  mov $512, %ecx
+  rep movsq
+  ret
+copy_page_end:
+.align 16
+copy_bytes:
+  mov %rdi, %rax
+  mov %rdx, %rcx
+  rep movsb
+  ret
+copy_bytes_end:
+.align 16
+fill_bytes:
+  mov %rdi, %r9
+  mov %esi, %eax
+  mov %rdx, %rcx
+  rep stosb
+  mov %r9, %rax
+  ret
+fill_bytes_end:
+.align 16
+wait_ticks:
+  rdtsc
+  shl $32, %rdx
+  lea (%rdx, %rax), %rsi
+1: pause
+  rdtsc
+  shl $32, %rdx
+  add %rdx, %rax
+  sub %rsi, %rax
+  cmp %rdi, %rax
+  jb 1b
+  ret
+wait_ticks_end:
+
 .data
 .align 8
 boot_gdt:

@@ -85,6 +85,60 @@ static void rings(void)
 
 static u8 page[8192] __attribute__((aligned(4096)));
 
+/* How many instructions (ticks) it takes to clear the page. */
+static u64 ticks_of_clear(void)
+{
+	page[0] = page[4095] = page[4096] = 7;
+	u64 before = rdtsc();
+	clear_page(page);
+	before = rdtsc() - before;
+	want("cleared", page[0] == 0 && page[4095] == 0 && page[4096] == 7, 1);
+	return before;
+}
+
+static void hooks(void)
+{
+	u64 at = (u64)clear_page, size = (u64)(clear_page_end - (u8 *)at), hash = callgate_hash((void *)at, size), slot, native = ticks_of_clear(), got;
+	volatile u8 *middle = (u8 *)at + size - 1;
+	want_value("hook", CALLGATE_HOOK, 1ull << 63, 1, size, hash, CALLGATE_EINVAL, 0);
+	want_value("hook", CALLGATE_HOOK, at, 0, size, hash, CALLGATE_EINVAL, 1);
+	want_value("hook", CALLGATE_HOOK, at, 99, size, hash, CALLGATE_EINVAL, 1);
+	want_value("hook", CALLGATE_HOOK, at, 1, 0, hash, CALLGATE_EINVAL, 2);
+	want_value("hook", CALLGATE_HOOK, at, 1, 1025, hash, CALLGATE_E2BIG, CALLGATE_MAX_HOOK_BYTES);
+	want_value("hook", CALLGATE_HOOK, at, 1, size, hash ^ 1, CALLGATE_EINVAL, 3);
+	want_value("hook", CALLGATE_HOOK, 0xC0000000, 1, 2, 0, CALLGATE_EINVAL, 3);
+	want_value("unhook", CALLGATE_UNHOOK, 0, 0, 0, 0, CALLGATE_EINVAL, 0);
+	want_value("hook_state", CALLGATE_HOOK_STATE, 64, 0, 0, 0, CALLGATE_EINVAL, 0);
+	want_value("query", CALLGATE_QUERY, CALLGATE_CLEAR_PAGES, 0, 0, 0, CALLGATE_OK, CALLGATE_IS_CALL);
+	want("hook", callgate_hook((void *)at, CALLGATE_CLEAR_PAGE_FUNCTION, size, 0, 0, &slot), CALLGATE_OK);
+	want_value("hook", CALLGATE_HOOK, at, 1, size, hash, CALLGATE_EBUSY, slot);
+	want_value("query", CALLGATE_QUERY, CALLGATE_CLEAR_PAGES, 0, 0, 0, CALLGATE_OK, CALLGATE_IS_INTRINSIC);
+	want_value("hook_state", CALLGATE_HOOK_STATE, slot, 0, 0, 0, CALLGATE_OK, 1 | CALLGATE_HOOK_IN_EFFECT);
+	for (unsigned n = 0; n < 5; n++) {
+		want("one instruction", (u32)ticks_of_clear(), (u32)native - 3);
+		*middle = 0xC3; /* a store of what is there changes nothing */
+		want("one instruction", (u32)ticks_of_clear(), (u32)native - 3);
+		*middle = 0x90; /* and now it goes on into what is behind it: not called */
+		want_value("hook_state", CALLGATE_HOOK_STATE, slot, 0, 0, 0, CALLGATE_OK, 1);
+		*middle = 0xC3;
+	}
+	*(volatile u8 *)at = 0xBA; /* MOV EDX instead of ECX; 0 in ECX is nothing to clear, and the hook must not do it */
+	page[0] = 1;
+	__asm__ volatile("call *%1" : "=D"(got) : "r"(at), "D"(page), "c"(0) : "rax", "rdx", "memory");
+	want("its own code", page[0], 1);
+	*(volatile u8 *)at = 0xB9;
+	want("one instruction", (u32)ticks_of_clear(), (u32)native - 3);
+	want_value("unhook", CALLGATE_UNHOOK, slot, 0, 0, 0, CALLGATE_OK, 0);
+	want("native again", (u32)ticks_of_clear(), (u32)native);
+	want("hook", callgate_hook((void *)wait_ticks, CALLGATE_DELAY_FUNCTION, (u64)(wait_ticks_end - (u8 *)wait_ticks), 0, 0, &slot), CALLGATE_OK);
+	got = rdtsc();
+	wait_ticks(123456);
+	got = rdtsc() - got;
+	want("a delay takes its time and no more", got >= 123456 && got < 123556, 1);
+	want_value("unhook", CALLGATE_UNHOOK, CALLGATE_HOOK_ALL, 0, 0, 0, CALLGATE_OK, 0);
+	want_value("unhook", CALLGATE_UNHOOK, slot, 0, 0, 0, CALLGATE_EINVAL, 0);
+}
+
 void conformance(void)
 {
 	u64 value;
@@ -94,7 +148,7 @@ void conformance(void)
 	want("before hello", plain(CALLGATE_NOW, 0, 0, 0, 0), CALLGATE_ENOTNEG);
 	want_value("version 2", CALLGATE_HELLO, 0x20000, ~0u, 0, 0, CALLGATE_EVERSION, CALLGATE_VERSION);
 	want("hello", callgate_hello(CALLGATE_F_ALL, &value), CALLGATE_OK);
-	want("features", (u32)value, 0x1007E);
+	want("features", (u32)value, 0x100FE);
 	for (u32 group = 0; group < 16; group++)
 		for (u32 number = 16; number < 32; number++)
 			want_value("no call", CALLGATE_CALL(group, number), 1, 2, 3, 4, CALLGATE_ENOSYS, 0);
@@ -167,6 +221,7 @@ void conformance(void)
 	want_value("get_input", CALLGATE_GET_INPUT, (u64)page, 8192, 0, 0, CALLGATE_OK, 0);
 	want_value("get_input", CALLGATE_GET_INPUT, hole, 0, 0, 0, CALLGATE_OK, 0);
 
+	hooks();
 	want_value("ring", CALLGATE_RING, (u64)page + 8, 8, 0, 0, CALLGATE_EINVAL, 0);
 	want_value("ring", CALLGATE_RING, (u64)page, 9, 0, 0, CALLGATE_EINVAL, 1);
 	want_value("ring", CALLGATE_RING, (u64)page, 4096, 0, 0, CALLGATE_E2BIG, 1024);

@@ -116,17 +116,30 @@ static int allowed(u32 call, u64 *a)
 			a[0] = PLAYGROUND + (a[0] % PLAYGROUND_SIZE & ~63ull);
 		return 1;
 	case CALLGATE_MSR_BATCH: return 1;
+	case CALLGATE_HOOK: /* mostly a function that there is, as whatever it isn't; what it stores goes to the playground */
+		if (below(4)) {
+			a[0] = (u64)copy_bytes;
+			a[1] = below(11);
+			a[2] = (u64)(copy_bytes_end - (u8 *)copy_bytes) - (below(4) == 0);
+			a[3] = callgate_hash(copy_bytes, a[2]) ^ (below(8) == 0);
+			a[4] = a[1] == CALLGATE_LOAD_LDT_FUNCTION || below(8) == 0 ? LDT_SELECTOR : 0;
+			a[5] = a[1] == CALLGATE_LOAD_LDT_FUNCTION || below(8) == 0 ? PLAYGROUND : 0;
+		}
+		return (u32)a[1] != CALLGATE_LOAD_LDT_FUNCTION || a[5] == PLAYGROUND;
+	case CALLGATE_UNHOOK:
+		a[0] = below(2) ? below(4) : CALLGATE_HOOK_ALL;
+		return 1;
 	}
 	return 1;
 }
 
-static const u8 calls_of_group[] = {6, 7, 4, 4, 3, 4, 8};
+static const u8 calls_of_group[] = {6, 7, 4, 4, 3, 4, 8, 3};
 static u32 call_number(void)
 {
 	if (below(20) == 0)
 		return (u32)next();
-	u32 group = (u32)below(8);
-	return CALLGATE_CALL(group, below(group < 7 ? calls_of_group[group] + (below(10) == 0) : 4));
+	u32 group = (u32)below(9);
+	return CALLGATE_CALL(group, below(group < 8 ? calls_of_group[group] + (below(10) == 0) : 4));
 }
 
 static volatile u64 user_call[8];
@@ -208,6 +221,13 @@ void fuzz(void)
 		statuses[status]++;
 		digest = (digest ^ status ^ (u64)call << 32) * 0xD6E8FEB86659FD93ull;
 		digest ^= value + (digest >> 29);
+		/* What is hooked there may be a lie, but not a crash. */
+		if (call == CALLGATE_HOOK || below(50) == 0) {
+			u64 rdi = PLAYGROUND + (below(64) << 12), rsi = below(2) ? 7 : PLAYGROUND + 0x100000 + below(8192), rdx = below(9000);
+			__asm__ volatile("call *%[function]" : "+D"(rdi), "+S"(rsi), "+d"(rdx) : [function] "r"((u64)copy_bytes) : "rax", "rcx", "memory");
+			digest = (digest ^ rdi) * 0xD6E8FEB86659FD93ull;
+			__asm__ volatile("lldt %w0" ::"r"(0));
+		}
 		if (call == CALLGATE_RING) /* DOORBELL must not execute what lies anywhere */
 			callgate_call(CALLGATE_RING, 0, 0, 0, 0, 0);
 		if (call == CALLGATE_LOAD_LDT)

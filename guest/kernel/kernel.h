@@ -64,6 +64,14 @@ extern const char *command_line;
 extern u8 page_tables[], interrupt_entries[], trampoline[], trampoline_end[];
 extern u64 other_stack;
 
+/* boot.S: functions to hook, and their ends */
+extern u8 clear_page_end[], copy_page_end[], copy_bytes_end[], fill_bytes_end[], wait_ticks_end[];
+void clear_page(void *to);
+void copy_page(void *to, const void *from);
+void *copy_bytes(void *to, const void *from, u64 count);
+void *fill_bytes(void *to, int byte, u64 count);
+void wait_ticks(u64 ticks);
+
 /* main.c */
 unsigned this_cpu(void);
 int option(const char *name);           /* the word is on the command line */

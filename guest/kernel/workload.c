@@ -317,6 +317,50 @@ static void memory(void)
 		mix(to[n]);
 }
 
+/* Functions of the kernel's own, hooked or not: what they do is the same, also when their bytes change for a while. */
+static void functions(void)
+{
+	static const struct {
+		const void *function;
+		const u8 *end;
+		u32 kind;
+	} all[] = {{clear_page, clear_page_end, CALLGATE_CLEAR_PAGE_FUNCTION}, {copy_page, copy_page_end, CALLGATE_COPY_PAGE_FUNCTION},
+	           {copy_bytes, copy_bytes_end, CALLGATE_MEMCPY_FUNCTION}, {fill_bytes, fill_bytes_end, CALLGATE_MEMSET_FUNCTION},
+	           {wait_ticks, wait_ticks_end, CALLGATE_DELAY_FUNCTION}};
+	u64 slot[5];
+	for (unsigned n = 0; n < 5; n++) {
+		slot[n] = CALLGATE_HOOK_ALL;
+		if (by_port())
+			ok("hook", callgate_hook(all[n].function, all[n].kind, (uintptr_t)(all[n].end - (const u8 *)all[n].function), 0, 0, &slot[n]));
+	}
+	for (unsigned round = 0; round < 6; round++) {
+		volatile u8 *last = (volatile u8 *)((u64)clear_page_end - 2); /* REP STOSB becomes REP STOSD, and back */
+		u64 before = rdtsc();
+		memset(from, (int)round + 1, 20000);
+		fill_bytes(from + 4096 - round, (int)(round * 3), 5 + 4000 * round);
+		copy_bytes(to + 4096 * 9 + 1, from + 100 * round, 6000 + round);
+		copy_page(to + 4096 * 3, to + 4096 * 9);
+		copy_bytes(to + 17, to + 4096 * 3 + 16, 70000); /* more than one instruction does */
+		if (round == 3) {
+			*last = 0xAB;
+			fill_bytes(to + 4096 * 4, 0x33, 16384);
+			clear_page(to + 4096 * 4);
+			mix(to[4096 * 7 + 4095]);
+			*last = 0xAA;
+		}
+		clear_page(to + 4096 * round);
+		wait_ticks(1000 + 100 * round);
+		mix(rdtsc() - before >= 1000 + 100 * round);
+		u32 crc = 0;
+		for (u32 i = 0; i < 100000; i++)
+			__asm__("crc32b %1, %0" : "+r"(crc) : "rm"(to[i]));
+		mix(crc);
+	}
+	for (unsigned n = 0; n < 5; n++)
+		if (slot[n] != CALLGATE_HOOK_ALL)
+			ok("unhook", callgate_call(CALLGATE_UNHOOK, slot[n], 0, 0, 0, 0));
+}
+
 static void console_input(void)
 {
 	char line[64];
@@ -402,6 +446,7 @@ void workload(void)
 		wake_others();
 		memory();
 		ring();
+		functions();
 	}
 	console_input();
 	test_input();

@@ -1,18 +1,19 @@
 // SPDX-License-Identifier: MIT OR GPL-2.0-only
 /*
  * Callgate's port for Linux 6.1: a console, a clock source and clock events, an idle driver, IPIs to many processors in one call, a panic
- * notifier, and /dev/callgate for tests. Found by CPUID; on any other machine the module does not load. Each part can be left out:
- * console=0 clock=0 idle=0 ipi=0 panic=0 device=0.
+ * notifier, /dev/callgate for tests, and hooks of the kernel's own functions. Found by CPUID; on any other machine the module does not load. Each part can be left out:
+ * console=0 clock=0 idle=0 ipi=0 panic=0 device=0 hooks=0.
  */
 #include "module.h"
 
-static bool console = true, clock = true, idle = true, ipi = true, use_panic = true, device = true;
+static bool console = true, clock = true, idle = true, ipi = true, use_panic = true, device = true, hooks = true;
 module_param(console, bool, 0444);
 module_param(clock, bool, 0444);
 module_param(idle, bool, 0444);
 module_param(ipi, bool, 0444);
 module_param_named(panic, use_panic, bool, 0444);
 module_param(device, bool, 0444);
+module_param(hooks, bool, 0444);
 
 static uint panic_exit;
 module_param(panic_exit, uint, 0444);
@@ -40,6 +41,7 @@ static int __init callgate_init(void)
 		{ "idle", &idle, CALLGATE_F_IRQ, callgate_idle_init },
 		{ "ipi", &ipi, CALLGATE_F_IRQ, callgate_ipi_init },
 		{ "device", &device, CALLGATE_F_TEST, callgate_device_init },
+		{ "hooks", &hooks, CALLGATE_F_HOOKS, callgate_hooks_init },
 	};
 	u64 granted = 0;
 	u32 status;

@@ -18,5 +18,6 @@ int callgate_clock_init(void);
 int callgate_idle_init(void);
 int callgate_ipi_init(void);
 int callgate_device_init(void);
+int callgate_hooks_init(void);
 
 #endif

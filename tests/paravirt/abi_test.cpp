@@ -23,7 +23,7 @@ static_assert(same(CALLGATE_ENOSYS, abi::kNoSys) && same(CALLGATE_EPERM, abi::kP
               same(CALLGATE_EBUSY, abi::kBusy) && same(CALLGATE_EVERSION, abi::kBadVersion) && same(CALLGATE_EMODE,
               abi::kBadMode) && same(CALLGATE_PENDING, abi::kPending));
 static_assert(same((CALLGATE_F_CPU | CALLGATE_F_TIME | CALLGATE_F_IRQ | CALLGATE_F_CONSOLE | CALLGATE_F_MEM |
-              CALLGATE_F_TEST | CALLGATE_F_RING), abi::kFeatures));
+              CALLGATE_F_TEST | CALLGATE_F_HOOKS | CALLGATE_F_RING), abi::kFeatures));
 static_assert(same(sizeof(callgate_ring_header), sizeof(abi::RingHeader)) && same(sizeof(callgate_ring_entry),
               sizeof(abi::RingEntry)) && same(sizeof(callgate_msr), sizeof(abi::MsrEntry)));
 static_assert(same(CALLGATE_MAX_BYTES, abi::kMostBytes) && same(CALLGATE_MAX_DESCRIPTORS, abi::kMostDescriptors) &&
@@ -34,6 +34,14 @@ static_assert(same(CALLGATE_SWITCH_LDT, abi::kSwitchLdt) && same(CALLGATE_SWITCH
               same(CALLGATE_IPI_NMI, abi::kIpiNmi) && same(CALLGATE_SNAPSHOT_FORGET, abi::kSnapshotForget) && same(CALLGATE_RING_STOP_ON_ERROR, abi::kRingStopOnError));
 static_assert(same(CALLGATE_IS_NATIVE, abi::kNative) && same(CALLGATE_IS_NOOP, abi::kNoop) && same(CALLGATE_IS_CALL,
               abi::kCall) && same(CALLGATE_IS_INTRINSIC, abi::kIntrinsic));
+
+static_assert(same(CALLGATE_CLEAR_PAGE_FUNCTION, u64(Intrinsic::ClearPage)) && same(CALLGATE_COPY_PAGE_FUNCTION, u64(Intrinsic::CopyPage)) &&
+              same(CALLGATE_MEMCPY_FUNCTION, u64(Intrinsic::Memcpy)) && same(CALLGATE_MEMSET_FUNCTION, u64(Intrinsic::Memset)) &&
+              same(CALLGATE_COPY_USER_FUNCTION, u64(Intrinsic::CopyUser)) &&
+              same(CALLGATE_LOAD_LDT_FUNCTION, u64(Intrinsic::LoadLdt)) && same(CALLGATE_DELAY_FUNCTION, u64(Intrinsic::Delay)) &&
+              same(CALLGATE_YIELD_FUNCTION, u64(Intrinsic::Yield)));
+static_assert(same(CALLGATE_HOOK_ALL, abi::kAllSlots) && same(CALLGATE_HOOK_IN_EFFECT, abi::kHookInEffect) &&
+              same(CALLGATE_MAX_HOOKS, HookedCode::kSlots) && same(CALLGATE_MAX_HOOK_BYTES, HookedCode::kMostBytes));
 
 namespace {
 

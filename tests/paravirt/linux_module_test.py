@@ -1,5 +1,6 @@
 #!/usr/bin/env python3
 """guest/linux in Debian's stock kernels: the module loads, each of its parts works, a panic ends the run; alike on both engines."""
+import json
 import os
 import pathlib
 import shutil
@@ -33,20 +34,29 @@ class Module(unittest.TestCase):
             image = initrd(at / "initrd.img", HERE / "linux.script", [(module(flavour), "/callgate.ko")])
             ends = set()
             for engine in engine_list:
-                log = at / f"{engine}.log"
+                log, figures = at / f"{engine}.log", at / f"{engine}.json"
                 done = run(command(kernel(flavour), image, "--smp", cpus, "--paravirt", "callgate", "--engine", engine, "--idle", "skip",
-                                   "--debugcon", f"file:{log}", append="clocksource=tsc"), timeout=600)
+                                   "--debugcon", f"file:{log}", "--stats", figures, append="clocksource=tsc"), timeout=600)
                 text = done.stdout
                 self.assertEqual(done.returncode, 77, text[-2000:] + done.stderr[-500:])
-                parts = ["console", "clock", "idle", "device"] + (["ipi"] if cpus > 1 else [])
+                parts = ["console", "clock", "idle", "device", "hooks"] + (["ipi"] if cpus > 1 else [])
                 for line in [f"callgate: {part}" for part in parts] + [
                         "clock source callgate", "idle driver callgate", "slept 2", "idles by halt", "alarms come", "a line by hvc",
                         "no input", "the end"]:
                     self.assertIn(line, text.splitlines())
                 self.assertIn("a line in the log\n", log.read_text())
                 self.assertIn("sysrq triggered crash", log.read_text())  # what the panic said
+                self.hooks_are_used(text, json.loads(figures.read_text()), cpus)
                 ends.add(max(hashes(done.stderr).items()))
             self.assertEqual(len(ends), 1)
+
+    def hooks_are_used(self, text, figures, cpus):
+        used = {h["kind"]: h["entered"] for h in figures["hooks"]}
+        for kind in ["clear_page", "copy_page", "memcpy", "memset", "copy_user"]:
+            self.assertGreater(used[kind], 10, kind)
+        for name in ["copy_page", "memcpy", "native_set_ldt", "delay_tsc"] + (["native_queued_spin_lock_slowpath"] if cpus > 1 else []):
+            self.assertIn(f"hooked {name}", text.splitlines())
+        self.assertEqual(figures["hooks_refused"], 0)
 
     def test_the_cloud_kernel(self):
         self.check("cloud", 1, engines())
