@@ -46,6 +46,7 @@ struct TranslatedBlock {
   u16 offset = 0, bytes = 0;  ///< in the page
   u16 insns = 0;
   bool valid = true;
+  bool in_part = false;   ///< an instruction that ends in another page
   bool restless = false;  ///< hopelessly rewritten: no code, the interpreter executes it
   u32 head = kNoBlock;  ///< of a checked one: the first variant, which jumps go to
   std::unique_ptr<CheckedCode> checked;

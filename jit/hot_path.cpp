@@ -53,7 +53,9 @@ unsigned follow_hot_path(const BlockCache& blocks, u32 number, std::span<const u
     BlockKey key = blocks.block(number).key;
     key.rip = next;
     number = blocks.find(key);
-    if (number == kNoBlock || blocks.block(number).entry == nullptr || blocks.block(number).checked != nullptr) break;
+    if (number == kNoBlock) break;
+    const TranslatedBlock& there = blocks.block(number);
+    if (there.entry == nullptr || there.checked != nullptr || there.in_part) break;
     const std::size_t insns = block.insns.size();
     if (!go_on_at(block, jump, next)) break;
     append_block(code.subspan(offset), next, most, block);

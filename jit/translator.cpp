@@ -223,7 +223,7 @@ std::vector<HandlerFigure> Translator::handler_figures() const {
   std::vector<HandlerFigure> figures;
   for (const auto& [row, counts] : impl_->counts)
     if (counts.handler_calls + counts.bails != 0)
-      figures.push_back({row != nullptr ? row->name : "invalid", row != nullptr ? row->encoding : "", counts.handler_calls,
+      figures.push_back({row != nullptr ? row->name : "invalid or in two pages", row != nullptr ? row->encoding : "", counts.handler_calls,
                          counts.bails});
   const auto key = [](const HandlerFigure& f) { return std::tuple(~(f.handler_calls + f.interpreted), f.name, f.encoding); };
   std::sort(figures.begin(), figures.end(), [&](const auto& a, const auto& b) { return key(a) < key(b); });

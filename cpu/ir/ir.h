@@ -88,6 +88,7 @@ struct BlockInsn {
   u32 flags_seen = 0;        ///< after it: what is seen by whoever leaves, before it is written again
   bool may_leave = false;    ///< may leave in the middle: then all flags before it are read
   bool exits = false;        ///< a conditional jump out of the block, which goes on behind it
+  bool in_part = false;      ///< the rest of it is in another page: the interpreter's
 };
 
 /// Memory accesses that share a probe.

@@ -168,6 +168,7 @@ void Emitter::emit_insn(const ir::BlockInsn& insn) {
   else if (destroys_flags(insn) && recipe_.kind == FlagRecipe::None) save_flags();
   const u32 definitions = flag_definitions_;
   if (insn.count == 0) {
+    if (insn.in_part) return emit_step(insn);
     if (const SystemForm form = system_form(block_->mode, insn.insn); form != SystemForm::None) return emit_system(insn, form);
     if (const SegmentForm form = segment_form(block_->mode, context_.limited_segments, insn.insn); form.kind != SegmentForm::None)
       return emit_segment_load(insn, form);
@@ -251,6 +252,13 @@ void Emitter::emit_handler(const ir::BlockInsn& b) {
   a_.mov(x86::ecx, add_handler_site(b));
   a_.call(reinterpret_cast<u64>(context_.thunks.execute));
   after_handler();
+}
+
+void Emitter::emit_step(const ir::BlockInsn& b) {
+  a_.mov(slot(kExit, 4), add_site(b, 0));
+  a_.mov(slot(kExit, 4, 4), 0);
+  a_.jmp(reinterpret_cast<u64>(context_.thunks.step));
+  ended_ = true;
 }
 
 void Emitter::after_handler() {

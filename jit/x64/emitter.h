@@ -168,6 +168,7 @@ class Emitter final : private asmjit::ErrorHandler {
   void emit_insn(const ir::BlockInsn& insn);
   void emit_op(const ir::Op& op, ir::ValueId id);
   void emit_handler(const ir::BlockInsn& insn);
+  void emit_step(const ir::BlockInsn& insn);
   u32 add_handler_site(const ir::BlockInsn& insn);
   /// Nothing that the emitter knew of flags and units holds any longer.
   void after_handler();
