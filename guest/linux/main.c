@@ -1,12 +1,13 @@
 // SPDX-License-Identifier: MIT OR GPL-2.0-only
 /*
- * Callgate's port for Linux 6.1: a console, a clock source and clock events, an idle driver, IPIs to many processors in one call, a panic
- * notifier, /dev/callgate for tests, and hooks of the kernel's own functions. Found by CPUID; on any other machine the module does not load. Each part can be left out:
- * console=0 clock=0 idle=0 ipi=0 panic=0 device=0 hooks=0.
+ * Callgate's port for Linux 6.1: a console, a clock source and clock events, an idle driver, IPIs to many processors in one call, a
+ * panic notifier, /dev/callgate for tests, hooks of the kernel's own functions, and pages ahead of page faults. Found by CPUID; on
+ * any other machine the module does not load. Each part can be left out: console=0 clock=0 idle=0 ipi=0 panic=0 device=0 hooks=0
+ * prefault=0.
  */
 #include "module.h"
 
-static bool console = true, clock = true, idle = true, ipi = true, use_panic = true, device = true, hooks = true;
+static bool always = true, console = true, clock = true, idle = true, ipi = true, use_panic = true, device = true, hooks = true;
 module_param(console, bool, 0444);
 module_param(clock, bool, 0444);
 module_param(idle, bool, 0444);
@@ -42,6 +43,7 @@ static int __init callgate_init(void)
 		{ "ipi", &ipi, CALLGATE_F_IRQ, callgate_ipi_init },
 		{ "device", &device, CALLGATE_F_TEST, callgate_device_init },
 		{ "hooks", &hooks, CALLGATE_F_HOOKS, callgate_hooks_init },
+		{ "prefault", &always, CALLGATE_F_ALL, callgate_prefault_init },
 	};
 	u64 granted = 0;
 	u32 status;

@@ -19,5 +19,6 @@ int callgate_idle_init(void);
 int callgate_ipi_init(void);
 int callgate_device_init(void);
 int callgate_hooks_init(void);
+int callgate_prefault_init(void);
 
 #endif

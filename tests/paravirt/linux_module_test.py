@@ -39,7 +39,7 @@ class Module(unittest.TestCase):
                                    "--debugcon", f"file:{log}", "--stats", figures, append="clocksource=tsc"), timeout=600)
                 text = done.stdout
                 self.assertEqual(done.returncode, 77, text[-2000:] + done.stderr[-500:])
-                parts = ["console", "clock", "idle", "device", "hooks"] + (["ipi"] if cpus > 1 else [])
+                parts = ["console", "clock", "idle", "device", "hooks", "prefault"] + (["ipi"] if cpus > 1 else [])
                 for line in [f"callgate: {part}" for part in parts] + [
                         "clock source callgate", "idle driver callgate", "slept 2", "idles by halt", "alarms come", "a line by hvc",
                         "no input", "the end"]:
@@ -57,6 +57,26 @@ class Module(unittest.TestCase):
         for name in ["copy_page", "memcpy", "native_set_ldt", "delay_tsc"] + (["native_queued_spin_lock_slowpath"] if cpus > 1 else []):
             self.assertIn(f"hooked {name}", text.splitlines())
         self.assertEqual(figures["hooks_refused"], 0)
+
+    def test_faults_bring_pages_ahead(self):
+        with tempfile.TemporaryDirectory(prefix="callgate-module-") as folder:
+            at = pathlib.Path(folder)
+            image = initrd(at / "initrd.img", HERE / "prefault.script", [(module("cloud"), "/callgate.ko")])
+            faults, texts, ends = {}, set(), {}
+            for pages in (0, 16):
+                for engine in engines():
+                    figures = at / f"{pages}-{engine}.json"
+                    done = run(command(kernel("cloud"), image, "--paravirt", "callgate", "--engine", engine, "--idle", "skip",
+                                       "--stats", figures, append=f"prefault={pages}"), timeout=600)
+                    lines = done.stdout.splitlines()
+                    self.assertIn("the end", lines, done.stdout[-2000:])
+                    self.assertIn("callgate: prefault", lines)
+                    texts.add(tuple(line.strip() for line in lines if line.rstrip().endswith("  -")))
+                    faults[pages] = json.loads(figures.read_text())["faults"]
+                    ends.setdefault(pages, set()).add(max(hashes(done.stderr).items()))
+                self.assertEqual(len(ends[pages]), 1)
+            self.assertEqual(len(texts), 1, texts)
+            self.assertLess(faults[16], faults[0] - 500, faults)
 
     def test_the_cloud_kernel(self):
         self.check("cloud", 1, engines())
