@@ -41,7 +41,7 @@ class Module(unittest.TestCase):
                 self.assertEqual(done.returncode, 77, text[-2000:] + done.stderr[-500:])
                 parts = ["console", "clock", "idle", "device", "hooks", "prefault"] + (["ipi"] if cpus > 1 else [])
                 for line in [f"callgate: {part}" for part in parts] + [
-                        "clock source callgate", "idle driver callgate", "slept 2", "idles by halt", "alarms come", "a line by hvc",
+                        "clock source callgate", "idle driver callgate", "slept 2", "idles by halt", "alarms come", "a line by the port", "=" * (3 << 16),
                         "no input", "life 0: a new one", "life 1: a new one", "life 2: a new one", "nothing is kept there", "the end"]:
                     self.assertIn(line, text.splitlines())
                 self.assertIn("a line in the log\n", log.read_text())
