@@ -352,7 +352,7 @@ constexpr Wrong kWrong[] = {
     {kHello, 2u << 16, 0, 0, 0, 0, {kBadVersion, kVersion}},
     {kHello, kVersion + 1, 0, 0, 0, 0, {kBadVersion, kVersion}},
     {kHello, 0, 0, 0, 0, 0, {kBadVersion, kVersion}},
-    {kQuery, 0x70000, 0, 0, 0, 0, {kNoSys, 0}},
+    {kQuery, kGroups << 16, 0, 0, 0, 0, {kNoSys, 0}},
     {kQuery, kBig, 0, 0, 0, 0, {kNoSys, 0}, true},
     {kUserMask, 1u << kIrq, 0, 0, 0, 0, {kInvalid, 0}},
     {kUserMask, 1u << kCpu, 0, 0, 0, 0, {kInvalid, 0}},
