@@ -18,7 +18,7 @@ int info_command() {
   else
     fmt::print("engines        interp (default); jit needs an x86-64 host with BMI2\n");
   fmt::print("host           {} {} on {}\n", host.sysname, host.release, host.machine);
-  fmt::print("guest CPU      {} (the only model)\n", cpu.model);
+  fmt::print("guest CPU      {} (models: {})\n", cpu.model, cpu_models());
   fmt::print("instructions   {} rows in the table\n", cpu.instructions);
   fmt::print("features      ");
   std::size_t column = 15;

@@ -72,6 +72,7 @@ Result<> StatsFile::write(Machine& machine, double seconds) {
     number("hooks_suspended", s.hooks_suspended);
     number("hooks_refused", s.hooks_refused);
   }
+  for (const MachineStats::Count& c : s.paravirt) number(c.name.c_str(), c.value);
   number("timer_events", s.timer_events);
   number("idle_skips", s.idle_skips, true);
   text += "}\n";

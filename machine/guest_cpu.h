@@ -2,6 +2,7 @@
 #pragma once
 
 #include <string>
+#include <string_view>
 #include <vector>
 
 namespace callgate {
@@ -13,5 +14,8 @@ struct GuestCpu {
 };
 
 GuestCpu guest_cpu();
+bool is_cpu_model(std::string_view name);
+/// "callgate, plain"
+std::string cpu_models();
 
 }  // namespace callgate

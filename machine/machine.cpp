@@ -9,6 +9,7 @@
 #include "cpu/hooked_code.h"
 #include "machine/boot/files.h"
 #include "machine/fault_report.h"
+#include "machine/guest_cpu.h"
 #include "machine/machine_impl.h"
 #include "machine/mapped_memory.h"
 #include "machine/start_state.h"
@@ -196,9 +197,8 @@ Result<std::unique_ptr<Machine>> Machine::create(const MachineConfig& config) {
                 "the guest's RAM must be 1 MiB to 64 GiB and a multiple of 4 KiB: choose another size with -m");
   if (config.cpus < 1 || config.cpus > 64)
     return fail(ErrorKind::BadArgument, "the guest can have 1 to 64 processors: choose another number with --smp");
-  if (config.cpu_model != "callgate")
-    return fail(ErrorKind::BadArgument,
-                fmt::format("there is no CPU model \"{}\": the only one is \"callgate\"", config.cpu_model));
+  if (!is_cpu_model(config.cpu_model))
+    return fail(ErrorKind::BadArgument, fmt::format("there is no CPU model \"{}\": there are {}", config.cpu_model, cpu_models()));
   if (config.paravirt & ~paravirt::available())
     return fail(ErrorKind::BadArgument, "the machine has paravirtual interfaces that this build lacks");
   auto ram = Ram::create(config.ram_bytes);
@@ -355,6 +355,8 @@ MachineStats Machine::stats() const {
     s.hooks.push_back({name_of(static_cast<Intrinsic>(n)), hooks->stats.entered[n], hooks->stats.declined[n]});
   s.hooks_suspended = hooks != nullptr ? hooks->stats.suspended : 0;
   s.hooks_refused = hooks != nullptr ? hooks->stats.refused : 0;
+  if (impl_->board.paravirt)
+    for (const paravirt::Count& c : impl_->board.paravirt->counts()) s.paravirt.push_back({std::string(c.name), c.value});
   return s;
 }
 

@@ -128,6 +128,11 @@ struct MachineStats {
   };
   std::vector<Hooked> hooks;
   u64 hooks_suspended = 0, hooks_refused = 0;
+  struct Count {
+    std::string name;
+    u64 value = 0;
+  };
+  std::vector<Count> paravirt;  ///< what the guest used of its hypervisor, and how often
 };
 
 class Machine {

@@ -70,7 +70,9 @@ void Processor::startup(u8 vector) {
 }
 
 void Processor::interrupt_line(bool asserted) {
-  if (asserted) cpu.request_attention();
+  if (!asserted) return;
+  cpu.request_attention();
+  if (board_.paravirt) board_.paravirt->interrupt_waits(cpu);
 }
 
 }  // namespace callgate

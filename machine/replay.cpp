@@ -31,7 +31,7 @@ const char* words(StopReason reason) {
 
 Result<> Replay::check_machine() const {
   const RecordingHeader& h = recording_.header;
-  if (h.cpu_features != cpu_features_hash() && h.machine.cpu_model == guest_cpu().model)
+  if (h.cpu_features != cpu_features_hash() && is_cpu_model(h.machine.cpu_model))
     return fail(ErrorKind::BadFile,
                 fmt::format("{}: the CPU model \"{}\" that it was recorded with offers other features than this build's: replay "
                             "it with the build that made it (callgate {})",

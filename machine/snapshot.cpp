@@ -114,7 +114,7 @@ Result<LoadedSnapshot> load(std::shared_ptr<FileBytesAt> bytes, const std::strin
   if (!parts) return tl::make_unexpected(parts.error());
   LoadedSnapshot out{std::move(parts->header), std::move(parts->pages), nullptr};
   MachineConfig config = out.header.origin.machine;
-  if (config.cpu_model == guest_cpu().model && out.header.origin.cpu_features != cpu_features_hash())
+  if (is_cpu_model(config.cpu_model) && out.header.origin.cpu_features != cpu_features_hash())
     return fail(ErrorKind::BadFile, fmt::format("{}: the CPU model \"{}\" of the snapshot offers other features than this build's: load it "
                                                 "with the build that made it (callgate {})",
                                                 name, config.cpu_model, out.header.origin.version));

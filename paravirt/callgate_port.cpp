@@ -23,6 +23,7 @@ CpuidLeaf CallgatePort::cpuid(Cpu&, u32, u32) { return {abi::kVersion, abi::kPor
 // Arguments are whole registers in 64-bit mode, else their lower halves; four of them, then, as R8 and R9 are out of reach.
 bool CallgatePort::port_call(Cpu& c, u16 port, unsigned size) {
   if (port != abi::kPort || size != 4) return false;
+  calls_++;
   const bool wide = c.bits64();
   PortCall call{c, host_, state_, {}, wide};
   constexpr Gpr kArguments[] = {RBX, RCX, RSI, RDI, R8, R9};

@@ -20,6 +20,7 @@ class CallgatePort final : public Interface {
   HookedCode* hooked_code() override { return &state_.hooks; }
   void reset() override { state_.reset(host_.guest_clock()); }
   void sync(StateIo& io) override { state_.sync(io, host_.guest_clock()); }
+  void counts(std::vector<Count>& all) const override { all.push_back({"callgate_calls", calls_}); }
   void order_timers(u32& next) override;
   bool will_wake(const Cpu& c) const override;
   std::size_t console_room() const override { return state_.attached ? state_.console.room() : 0; }
@@ -35,6 +36,7 @@ class CallgatePort final : public Interface {
   Host& host_;
   PortState state_;
   ByteQueue aside_{kTestQueue};  ///< the test's input, while the machine goes back
+  u64 calls_ = 0;  ///< for counts(), not state
 };
 
 }  // namespace callgate::paravirt

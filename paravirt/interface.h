@@ -8,11 +8,19 @@
 
 #include <span>
 #include <string_view>
+#include <vector>
 
 #include "base/state_io.h"
 #include "cpu/cpu.h"
+#include "devices/local_apic.h"
 
 namespace callgate::paravirt {
+
+/// How often something was used. `name` is as --stats has it.
+struct Count {
+  std::string_view name;
+  u64 value;
+};
 
 class Interface {
  public:
@@ -48,6 +56,14 @@ class Interface {
   /// put aside, and put in place again. By processor, `moved` is how much larger its count of instructions is than it was there.
   virtual void going_back() {}
   virtual void went_back(std::span<const u64> /*moved*/) {}
+
+  /// `c` has an interrupt at its local APIC, whether it takes it now or not.
+  virtual void interrupt_waits(Cpu&) {}
+  /// Who offers EOIs in memory to processor `index`; nullptr: nobody.
+  virtual LazyEoi* lazy_eoi(unsigned /*index*/) { return nullptr; }
+
+  /// What was used how often, for --stats. Not part of the state: no guest sees it, and no hash.
+  virtual void counts(std::vector<Count>&) const {}
 
   /// Gives alarms their place among those of the same moment: from `next` on.
   virtual void order_timers(u32& /*next*/) {}

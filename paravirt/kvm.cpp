@@ -24,10 +24,7 @@ constexpr u64 kEnabled = 1, kStealReserved = 0x3E;
 }  // namespace
 
 Kvm::Kvm(Host& host) : host_(host) {
-  for (unsigned n = 0; n < host.cpus(); n++) {
-    cpu_.push_back(std::make_unique<Vcpu>(*this, n));
-    host.apic_at(n).connect_lazy_eoi(cpu_.back().get());
-  }
+  for (unsigned n = 0; n < host.cpus(); n++) cpu_.push_back(std::make_unique<Vcpu>(host.cpu_at(n).memory, n));
 }
 
 CpuidLeaf Kvm::cpuid(Cpu&, u32, u32) { return {kFeatures, 0, 0, 0}; }
@@ -79,7 +76,7 @@ bool Kvm::takes_wakeup(Cpu& c) {
 void Kvm::initialized(Cpu& c) {
   Vcpu& v = of(c);
   v.system_time = v.steal_time = v.eoi = 0;
-  v.eoi_offered = v.kicked = false;
+  v.offered = v.kicked = false;
 }
 
 void Kvm::reset() {
@@ -87,9 +84,20 @@ void Kvm::reset() {
   for (unsigned n = 0; n < cpu_.size(); n++) initialized(host_.cpu_at(n));
 }
 
+void Kvm::counts(std::vector<Count>& all) const {
+  u64 eois = 0;
+  for (const auto& v : cpu_) eois += v->made;
+  all.insert(all.end(), {{"kvm_eois_in_memory", eois},
+                         {"kvm_kicks", counted_.kicks},
+                         {"kvm_ipi_calls", counted_.ipi_calls},
+                         {"kvm_ipi_destinations", counted_.ipi_destinations},
+                         {"kvm_flushes_deferred", counted_.flushes_deferred},
+                         {"kvm_yields", counted_.yields}});
+}
+
 void Kvm::sync(StateIo& io) {
   io.field(wall_clock_);
-  for (auto& v : cpu_) io.fields(v->system_time, v->steal_time, v->eoi, v->eoi_offered, v->kicked);
+  for (auto& v : cpu_) io.fields(v->system_time, v->steal_time, v->eoi, v->offered, v->kicked);
 }
 
 }  // namespace callgate::paravirt

@@ -9,6 +9,7 @@
 
 #include "paravirt/host.h"
 #include "paravirt/interface.h"
+#include "paravirt/memory_eoi.h"
 
 namespace callgate::paravirt {
 
@@ -27,22 +28,21 @@ class Kvm final : public Interface {
   void slice_ends(Cpu& c) override;
   void tsc_changed(Cpu& c) override;
   void initialized(Cpu& c) override;
+  LazyEoi* lazy_eoi(unsigned index) override { return cpu_[index].get(); }
+  void counts(std::vector<Count>& all) const override;
   void reset() override;
   void sync(StateIo& io) override;
 
  private:
   /// One processor's part. Also what its local APIC asks about EOIs by memory.
-  struct Vcpu final : LazyEoi {
-    Vcpu(Kvm& owner, unsigned number) : kvm(owner), n(number) {}
-    void offer() override;
-    bool collect() override;
+  struct Vcpu final : MemoryEoi {
+    Vcpu(PhysicalMap& memory, unsigned number) : MemoryEoi(memory), n(number) {}
+    std::optional<u64> place() const override;
 
-    Kvm& kvm;
     const unsigned n;
     // The MSRs as written.
     u64 system_time = 0, steal_time = 0, eoi = 0;
-    bool eoi_offered = false;  ///< the guest's byte was set, and not looked at since
-    bool kicked = false;       ///< its next HLT does not halt
+    bool kicked = false;  ///< its next HLT does not halt
   };
 
   Vcpu& of(const Cpu& c) { return *cpu_[c.index]; }
@@ -57,6 +57,10 @@ class Kvm final : public Interface {
   i64 send_ipi(const u64 (&bitmap)[2], unsigned cluster, u64 first, u64 icr);
 
   Host& host_;
+  /// Figures for counts(), not state.
+  struct {
+    u64 kicks = 0, ipi_calls = 0, ipi_destinations = 0, flushes_deferred = 0, yields = 0;
+  } counted_;
   u64 wall_clock_ = 0;  ///< the MSR, one for all processors
   std::vector<std::unique_ptr<Vcpu>> cpu_;
 };

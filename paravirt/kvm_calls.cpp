@@ -26,6 +26,7 @@ bool Kvm::hypercall(Cpu& c) {
       case kKickCpu: kick(a1); break;
       case kSendIpi: answer = send_ipi({a0, a1}, wide ? 64 : 32, a2, a3); break;
       case kSchedYield:
+        counted_.yields++;
         host_.end_turn(c);
         break;
       default: answer = -kEnosys;
@@ -41,6 +42,7 @@ void Kvm::kick(u64 apic_id) {
   for (unsigned n = 0; n < cpu_.size(); n++) {
     if (host_.apic_at(n).id() != static_cast<u32>(apic_id)) continue;
     Cpu& target = host_.cpu_at(n);
+    counted_.kicks++;
     if (target.s.activity == Activity::Halted) target.s.activity = Activity::Running;
     else if (target.s.activity == Activity::Running) cpu_[n]->kicked = true;
   }
@@ -53,6 +55,7 @@ i64 Kvm::send_ipi(const u64 (&bitmap)[2], unsigned cluster, u64 first, u64 icr) 
   message.mode = static_cast<DeliveryMode>(icr >> 8 & 7);
   message.vector = static_cast<u8>(icr);
   if (message.mode == DeliveryMode::ExtInt) return 0;
+  counted_.ipi_calls++;
   i64 taken = 0;
   for (unsigned n = 0; n < cpu_.size(); n++) {
     LocalApic& apic = host_.apic_at(n);
@@ -61,6 +64,7 @@ i64 Kvm::send_ipi(const u64 (&bitmap)[2], unsigned cluster, u64 first, u64 icr) 
     message.destination = apic.id();
     taken += apic.receive(message);
   }
+  counted_.ipi_destinations += static_cast<u64>(taken);
   return taken;
 }
 

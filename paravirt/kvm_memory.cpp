@@ -27,9 +27,8 @@ struct StealTime {
 constexpr u64 kPreemptedOffset = 16, kStealBytes = 64;
 
 constexpr u64 kEnabled = 1, kStealAddress = ~u64{0x3F};
-constexpr u8 kPreempted = 1;
+constexpr u8 kPreempted = 1, kFlushTlb = 2;
 constexpr u8 kTscStable = 1;
-constexpr u8 kEoiPending = 1;
 
 // Nanoseconds = (ticks << shift) * multiplier >> 32: one for one.
 constexpr u32 kMultiplier = 0x80000000;
@@ -95,6 +94,7 @@ void Kvm::slice_begins(Cpu& c) {
   const u64 at = (v.steal_time & kStealAddress) + kPreemptedOffset;
   u8 state;
   if (!read_ram(c.memory, at, state) || state == 0) return;
+  if (state & kFlushTlb) counted_.flushes_deferred++;
   write_ram(c.memory, at, u8{0});
 }
 
@@ -105,22 +105,8 @@ void Kvm::slice_ends(Cpu& c) {
   write_ram(c.memory, at, kPreempted);
 }
 
-void Kvm::Vcpu::offer() {
-  if (eoi & kEnabled) eoi_offered = write_ram(kvm.host_.cpu_at(n).memory, eoi & ~kEnabled, kEoiPending);
-}
-
-// The guest made its EOI when the bit is clear.
-bool Kvm::Vcpu::collect() {
-  if (!eoi_offered) return false;
-  eoi_offered = false;
-  PhysicalMap& memory = kvm.host_.cpu_at(n).memory;
-  u8 state = 0;
-  read_ram(memory, eoi & ~kEnabled, state);
-  if (state & kEoiPending) {
-    write_ram(memory, eoi & ~kEnabled, u8{0});
-    return false;
-  }
-  return true;
+std::optional<u64> Kvm::Vcpu::place() const {
+  return eoi & kEnabled ? std::optional(eoi & ~kEnabled) : std::nullopt;
 }
 
 }  // namespace callgate::paravirt

@@ -12,38 +12,13 @@ constexpr u64 kAt = 0x200000, kNowhere = u64{1} << 45, kRegisters = 0xFEE00000;
 constexpr u32 kWallClock = 0x4b564d00, kSystemTime = 0x4b564d01, kSteal = 0x4b564d03, kEoi = 0x4b564d04;
 
 struct Guest : TestHost {
-  explicit Guest(Set set = kKvm) : TestHost(set) { long64(); }
-  /// WRMSR; false: #GP(0).
-  bool wrmsr(u32 index, u64 value) {
-    s.rip = kCode;
-    s.gpr[RCX] = index, s.gpr[RAX] = value & 0xFFFFFFFF, s.gpr[RDX] = value >> 32;
-    const u64 faults = TestMachine::cpu.faults_delivered();
-    run({0x0F, 0x30});
-    const bool faulted = TestMachine::cpu.faults_delivered() != faults;
-    if (faulted) long64();
-    return !faulted;
-  }
-  /// RDMSR; all ones: #GP(0).
-  u64 rdmsr(u32 index) {
-    s.rip = kCode;
-    s.gpr[RCX] = index;
-    const u64 faults = TestMachine::cpu.faults_delivered();
-    run({0x0F, 0x32});
-    if (TestMachine::cpu.faults_delivered() == faults) return s.gpr[RDX] << 32 | s.gpr[RAX];
-    long64();
-    return ~u64{0};
-  }
+  explicit Guest(Set set = kKvm, unsigned cpus = 1) : TestHost(set, cpus) { long64(); }
   i64 call(u64 number, u64 a0 = 0, u64 a1 = 0, u64 a2 = 0, u64 a3 = 0) {
     s.rip = kCode;
     s.gpr[RAX] = number, s.gpr[RBX] = a0, s.gpr[RCX] = a1, s.gpr[RDX] = a2, s.gpr[RSI] = a3;
     if (amd) run({0x0F, 0x01, 0xD9});
     else run({0x0F, 0x01, 0xC1});
     return static_cast<i64>(s.gpr[RAX]);
-  }
-  u64 hash() {
-    StateHasher h;
-    hypervisor->sync(h);
-    return h.digest();
   }
   bool amd = false;
   CpuState& s = TestMachine::cpu.s;
@@ -293,4 +268,75 @@ TEST_CASE("INIT and reset leave nothing; save and restore leave everything, and 
   m.wrmsr(kWallClock, kAt);
   m.hypervisor->reset();
   CHECK(m.hash() == fresh);
+}
+
+// What each feature is for, with a processor to talk to.
+TEST_CASE("with two processors, each of KVM's features does what it is for, and is counted") {
+  Guest m(kKvm, 2);
+  Cpu& other = m.cpu_at(1);
+  LocalApic& apic = m.apic_at(1);
+  other.s = m.cpu.s;
+  other.refresh();
+  apic.enter_virtual_wire_mode();
+
+  SUBCASE("PV unhalt: a kick ends the other's HLT, or keeps it from the next") {
+    other.s.activity = Activity::Halted;
+    CHECK(m.call(5, 0, 1) == 0);
+    CHECK(other.s.activity == Activity::Running);
+    CHECK_FALSE(other.hypervisor->takes_wakeup(other));
+    CHECK(m.call(5, 0, 1) == 0);
+    CHECK(other.hypervisor->takes_wakeup(other));
+    CHECK(m.counted("kvm_kicks") == 2);
+  }
+  SUBCASE("PV IPI: one call, both processors") {
+    m.apic_at(0).enter_virtual_wire_mode();
+    CHECK(m.call(10, 3, 0, 0, 0x51) == 2);
+    CHECK(m.apic_at(0).acknowledge() == 0x51);
+    CHECK(apic.acknowledge() == 0x51);
+    CHECK(m.call(10, 1, 0, 1, 0x62) == 1);  // the bitmap begins at APIC id 1
+    CHECK_FALSE(m.apic_at(0).pending());
+    CHECK(apic.acknowledge() == 0x62);
+    CHECK(m.counted("kvm_ipi_calls") == 2);
+    CHECK(m.counted("kvm_ipi_destinations") == 3);
+  }
+  SUBCASE("PV TLB flush: who doesn't run is left a note, and afterwards sees the new page tables") {
+    constexpr u64 kLinear = 0x40180000, kEntry = Guest::kTables + 0x3000;  // the entry of the second GiB's first 2 MiB
+    m.write<u64>(0x180000, 0xAAAA);
+    m.write<u64>(0x380000, 0xBBBB);
+    m.write<u64>(kEntry, 0x87);
+    CHECK(other.load_linear<u64>(kLinear, true) == 0xAAAA);
+    m.hypervisor->write_msr(other, kSteal, kAt | 1);
+    m.hypervisor->slice_ends(other);
+    REQUIRE(m.read<u8>(kAt + 16) == 1);
+    m.write<u64>(kEntry, 0x200087);
+    m.write<u8>(kAt + 16, 1 | 2);  // instead of an interrupt
+    m.hypervisor->slice_begins(other);
+    CHECK(m.read<u8>(kAt + 16) == 0);
+    CHECK(other.load_linear<u64>(kLinear, true) == 0xBBBB);
+    CHECK(m.counted("kvm_flushes_deferred") == 1);
+    m.hypervisor->slice_ends(other);
+    m.hypervisor->slice_begins(other);
+    CHECK(m.counted("kvm_flushes_deferred") == 1);
+  }
+  SUBCASE("PV EOI: each processor has its own") {
+    m.hypervisor->write_msr(other, kEoi, kAt | 1);
+    CHECK(m.call(10, 2, 0, 0, 0x51) == 1);
+    CHECK(apic.acknowledge() == 0x51);
+    CHECK(m.read<u8>(kAt) == 1);
+    m.write<u8>(kAt, 0);
+    CHECK(m.call(10, 2, 0, 0, 0x31) == 1);
+    CHECK(apic.acknowledge() == 0x31);
+    CHECK(m.counted("kvm_eois_in_memory") == 1);
+  }
+  SUBCASE("the scheduler's yield ends the caller's turn") {
+    CHECK(m.call(11, 1) == 0);
+    CHECK(m.turns_ended == 1);
+    CHECK(m.counted("kvm_yields") == 1);
+  }
+  SUBCASE("what is counted is no state") {
+    const u64 before = m.hash();
+    m.call(11, 1);
+    m.call(10, 0, 0, 0, 0x51);
+    CHECK(m.hash() == before);
+  }
 }

@@ -6,6 +6,7 @@
 
 #include "base/verify.h"
 #include "paravirt/callgate_port.h"
+#include "paravirt/hyperv.h"
 #include "paravirt/kvm.h"
 #include "paravirt/vmware.h"
 
@@ -28,6 +29,7 @@ struct Known {
 
 /// Every interface, in the order of the blocks.
 constexpr Known kKnown[] = {
+    {kHyperv, "hyperv", make<Hyperv>},
     {kVmware, "vmware", make<Vmware>},
     {kKvm, "kvm", make<Kvm>},
     {kCallgate, "callgate", make<CallgatePort>},
@@ -87,6 +89,24 @@ Paravirt::Paravirt(Set set, Host& host) : host_(host) {
     if (set & k.bit) interfaces_.push_back(k.maker(host));
   for (auto& i : interfaces_)
     if (hooks == nullptr) hooks = i->hooked_code();
+  for (unsigned n = 0; n < host.cpus(); n++) {
+    auto eois = std::make_unique<Eois>();
+    for (auto& i : interfaces_)
+      if (LazyEoi* const lazy = i->lazy_eoi(n)) eois->from.push_back(lazy);
+    if (!eois->from.empty()) host.apic_at(n).connect_lazy_eoi(eois.get());
+    eois_.push_back(std::move(eois));
+  }
+}
+
+void Paravirt::Eois::offer() {
+  for (LazyEoi* e : from) e->offer();
+}
+
+// All of them are asked: each takes its offer back.
+bool Paravirt::Eois::collect() {
+  bool made = false;
+  for (LazyEoi* e : from) made |= e->collect();
+  return made;
 }
 
 CpuidLeaf Paravirt::cpuid(Cpu& c, u32 leaf, u32 subleaf) {
@@ -181,6 +201,16 @@ void Paravirt::going_back() {
 
 void Paravirt::went_back(std::span<const u64> moved) {
   for (auto& i : interfaces_) i->went_back(moved);
+}
+
+void Paravirt::interrupt_waits(Cpu& c) {
+  for (auto& i : interfaces_) i->interrupt_waits(c);
+}
+
+std::vector<Count> Paravirt::counts() const {
+  std::vector<Count> all;
+  for (auto& i : interfaces_) i->counts(all);
+  return all;
 }
 
 bool Paravirt::will_wake(const Cpu& c) const {

@@ -42,10 +42,21 @@ class Paravirt final : public Hypervisor {
   void initialized(Cpu& c);
   void going_back();
   void went_back(std::span<const u64> moved);
+  void interrupt_waits(Cpu& c);
+  /// How often what was used, of every interface.
+  std::vector<Count> counts() const;
 
  private:
+  /// What one local APIC asks: the interfaces that know EOIs in memory, of which a guest uses one.
+  struct Eois final : LazyEoi {
+    void offer() override;
+    bool collect() override;
+    std::vector<LazyEoi*> from;
+  };
+
   Host& host_;
   std::vector<std::unique_ptr<Interface>> interfaces_;  ///< by block
+  std::vector<std::unique_ptr<Eois>> eois_;             ///< by processor
 };
 
 }  // namespace callgate::paravirt

@@ -31,18 +31,37 @@ class TestClock final : public Clock {
   test::TestBoard& board_;
 };
 
+/// A processor beside the first: in the state that the test gives it, running nothing by itself.
+class OtherProcessor : public CpuSignals {
+ public:
+  OtherProcessor(unsigned index, PhysicalMap& memory, Log& log, const CpuModel& model, Clock& clock, ApicBus& bus)
+      : cpu(index, memory, board, log, model),
+        apic({.id = index, .bootstrap = false, .physical_address_bits = kPhysicalBits}, clock, bus, *this, log) {}
+  void nmi() override { cpu.s.nmi_pending = true; }
+  void init() override {}
+  void startup(u8) override {}
+  void interrupt_line(bool asserted) override {
+    board.interrupt = asserted;
+    if (asserted && cpu.hypervisor != nullptr) static_cast<Paravirt*>(cpu.hypervisor)->interrupt_waits(cpu);
+  }
+  test::TestBoard board;
+  Cpu cpu;
+  LocalApic apic;
+};
+
 class TestHost : public test::TestMachine, public Host, public CpuSignals, public PowerControl {
  public:
-  explicit TestHost(Set set)
+  explicit TestHost(Set set, unsigned cpus = 1)
       : clock_(platform), apic_({.id = 0, .bootstrap = true, .physical_address_bits = kPhysicalBits}, clock_, bus_, *this, log) {
+    for (unsigned n = 1; n < cpus; n++) others_.push_back(std::make_unique<OtherProcessor>(n, ram_map, log, model, clock_, bus_));
     if (set == 0) return;
     hypervisor = std::make_unique<Paravirt>(set, *this);
-    TestMachine::cpu.hypervisor = hypervisor.get();
+    for (unsigned n = 0; n < cpus; n++) TestHost::cpu_at(n).hypervisor = hypervisor.get();
   }
 
-  unsigned cpus() const override { return 1; }
-  Cpu& cpu_at(unsigned) override { return TestMachine::cpu; }
-  LocalApic& apic_at(unsigned) override { return apic_; }
+  unsigned cpus() const override { return 1 + static_cast<unsigned>(others_.size()); }
+  Cpu& cpu_at(unsigned n) override { return n == 0 ? TestMachine::cpu : others_.at(n - 1)->cpu; }
+  LocalApic& apic_at(unsigned n) override { return n == 0 ? apic_ : others_.at(n - 1)->apic; }
   TestClock& guest_clock() override { return clock_; }
   i64 epoch() const override { return 1'700'000'000; }
   PowerControl& power_control() override { return *this; }
@@ -58,7 +77,10 @@ class TestHost : public test::TestMachine, public Host, public CpuSignals, publi
   void nmi() override {}
   void init() override {}
   void startup(u8) override {}
-  void interrupt_line(bool asserted) override { platform.interrupt = asserted; }
+  void interrupt_line(bool asserted) override {
+    platform.interrupt = asserted;
+    if (asserted && hypervisor) hypervisor->interrupt_waits(TestMachine::cpu);
+  }
   void request(PowerEvent event, u32 code) override { asked.push_back({event, code}); }
 
   struct Text final : ByteSink {
@@ -66,6 +88,40 @@ class TestHost : public test::TestMachine, public Host, public CpuSignals, publi
     void write(std::span<const u8> more) override { bytes.append(more.begin(), more.end()); }
   };
   Text console_, debug_;
+  /// WRMSR; false: #GP(0).
+  bool wrmsr(u32 index, u64 value) {
+    CpuState& s = TestMachine::cpu.s;
+    s.rip = kCode;
+    s.gpr[RCX] = index, s.gpr[RAX] = value & 0xFFFFFFFF, s.gpr[RDX] = value >> 32;
+    const u64 faults = TestMachine::cpu.faults_delivered();
+    run({0x0F, 0x30});
+    const bool faulted = TestMachine::cpu.faults_delivered() != faults;
+    if (faulted) long64();
+    return !faulted;
+  }
+  /// RDMSR; all ones: #GP(0).
+  u64 rdmsr(u32 index) {
+    CpuState& s = TestMachine::cpu.s;
+    s.rip = kCode;
+    s.gpr[RCX] = index;
+    const u64 faults = TestMachine::cpu.faults_delivered();
+    run({0x0F, 0x32});
+    if (TestMachine::cpu.faults_delivered() == faults) return s.gpr[RDX] << 32 | s.gpr[RAX];
+    long64();
+    return ~u64{0};
+  }
+  u64 hash() {
+    StateHasher h;
+    hypervisor->sync(h);
+    return h.digest();
+  }
+  /// A figure of the hypervisor's; all ones: there is no such.
+  u64 counted(std::string_view name) const {
+    for (const Count& c : hypervisor->counts())
+      if (c.name == name) return c.value;
+    return ~u64{0};
+  }
+
   unsigned breaks = 0, turns_ended = 0, kept = 0;
   std::vector<std::pair<unsigned, u32>> went_back;
   std::vector<std::pair<PowerEvent, u32>> asked;
@@ -75,6 +131,7 @@ class TestHost : public test::TestMachine, public Host, public CpuSignals, publi
   TestClock clock_;
   ApicBus bus_;
   LocalApic apic_;
+  std::vector<std::unique_ptr<OtherProcessor>> others_;
 };
 
 }  // namespace callgate::paravirt

@@ -24,6 +24,7 @@ CpuidLeaf Vmware::cpuid(Cpu&, u32 offset, u32) {
 // Guests tell that there is nobody by EBX staying all ones, and that a command is unknown by EAX becoming so.
 bool Vmware::port_call(Cpu& c, u16 port, unsigned size) {
   if (port != kPort || size != 4 || c.gpr<u32>(RAX) != kMagic) return false;
+  commands_++;
   switch (c.gpr<u32>(RCX) & 0xFFFF) {
     case kGetVersion:
       c.set_gpr<u32>(RAX, kVersion);

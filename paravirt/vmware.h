@@ -14,6 +14,10 @@ class Vmware final : public Interface {
   u32 leaves() const override { return 0x10; }
   CpuidLeaf cpuid(Cpu& c, u32 offset, u32 subleaf) override;
   bool port_call(Cpu& c, u16 port, unsigned size) override;
+  void counts(std::vector<Count>& all) const override { all.push_back({"vmware_commands", commands_}); }
+
+ private:
+  u64 commands_ = 0;  ///< for counts(), not state
 };
 
 }  // namespace callgate::paravirt

@@ -1,9 +1,12 @@
 // CPUID. Claims what works and nothing else; the choices that make a guest fast are said beside the numbers.
 // Ref: SDM 2A, CPUID; AMD64 APM 3, Appendix E for 8000_0021h.
+#include <algorithm>
 #include <cstring>
+#include <iterator>
 #include <string_view>
 
 #include "cpu/model.h"
+#include "cpu/models.h"
 #include "cpu/semantics/fpu_state.h"
 #include "cpu/system/msr.h"
 #include "mmu/page_walk.h"
@@ -96,6 +99,18 @@ constexpr Feature kFeatures[] = {
     {"null_sel_clr_base", 0x80000021, kEax, 6},
 };
 
+/// What the plain model keeps quiet about: what buys a guest speed and no instruction that its programs need.
+constexpr std::string_view kNotPlain[] = {"erms", "fsrm", "arat", "tsc_deadline_timer", "constant_tsc", "tsc_adjust",
+                                          "x2apic", "pcid", "invpcid", "arch_capabilities", "pdpe1gb"};
+/// Nehalem: Linux takes it for a processor with Meltdown and Spectre.
+constexpr u32 kPlainSignature = 0x000106A5;
+constexpr u32 kPlainLastBasicLeaf = 0xD;  // no frequencies
+
+bool plain(const CpuModel& model) { return model.name == kCpuModels[1]; }
+bool shows(const CpuModel& model, const Feature& f) {
+  return !plain(model) || std::find(std::begin(kNotPlain), std::end(kNotPlain), f.name) == std::end(kNotPlain);
+}
+
 constexpr u32 kLastBasicLeaf = 0x16;
 constexpr u32 kLastExtendedLeaf = 0x80000021;
 constexpr const char* kBrand = "Callgate virtual CPU";
@@ -103,11 +118,11 @@ constexpr const char* kBrand = "Callgate virtual CPU";
 constexpr u32 kCacheLine = 64;
 constexpr u32 kTscMhz = 1000;  // the TSC counts guest nanoseconds
 
-void add_features(u32 leaf, u32 subleaf, CpuidLeaf& r) {
+void add_features(const CpuModel& model, u32 leaf, u32 subleaf, CpuidLeaf& r) {
   u32* const words[4] = {&r.eax, &r.ebx, &r.ecx, &r.edx};
   if (leaf != 7 && leaf != 0xD) subleaf = 0;  // those that answer by sub-leaf
   for (const Feature& f : kFeatures)
-    if (f.leaf == leaf && f.subleaf == subleaf) *words[f.reg] |= 1u << f.bit;
+    if (f.leaf == leaf && f.subleaf == subleaf && shows(model, f)) *words[f.reg] |= 1u << f.bit;
 }
 
 /// Bits of an APIC ID that number the processors in the package.
@@ -128,7 +143,7 @@ u32 text_word(std::string_view text, unsigned at) {
 
 CpuidLeaf signature(const CpuModel& model, unsigned index, bool osxsave) {
   CpuidLeaf r;
-  r.eax = kCpuidSignature;
+  r.eax = plain(model) ? kPlainSignature : kCpuidSignature;
   const u32 ids = 1u << core_bits(model);
   r.ebx = kCacheLine / 8 << 8 | (ids > 255 ? 255 : ids) << 16 | (index & 0xFF) << 24;
   if (osxsave) r.ecx |= kCpuid1EcxOsxsave;
@@ -197,13 +212,14 @@ u64 supported_xcr0(const CpuModel&) { return kXcr0X87 | kXcr0Sse | kXcr0Avx; }
 
 CpuidLeaf cpuid(const CpuModel& model, unsigned index, u32 leaf, u32 subleaf, bool osxsave, u64 xcr0) {
   // Intel: beyond the last leaf, the data of the last basic one.
-  const bool basic = leaf <= kLastBasicLeaf;
-  if (!basic && (leaf < 0x80000000 || leaf > kLastExtendedLeaf)) leaf = kLastBasicLeaf;
+  const u32 last = plain(model) ? kPlainLastBasicLeaf : kLastBasicLeaf;
+  const bool basic = leaf <= last;
+  if (!basic && (leaf < 0x80000000 || leaf > kLastExtendedLeaf)) leaf = last;
 
   CpuidLeaf r;
   switch (leaf) {
     case 0:
-      r = {kLastBasicLeaf, text_word("GenuineIntel", 0), text_word("GenuineIntel", 8), text_word("GenuineIntel", 4)};
+      r = {last, text_word("GenuineIntel", 0), text_word("GenuineIntel", 8), text_word("GenuineIntel", 4)};
       break;
     case 1:
       r = signature(model, index, osxsave);
@@ -248,20 +264,21 @@ CpuidLeaf cpuid(const CpuModel& model, unsigned index, u32 leaf, u32 subleaf, bo
     default:
       break;
   }
-  add_features(leaf, subleaf, r);
+  add_features(model, leaf, subleaf, r);
   return r;
 }
 
-std::vector<std::string> feature_names(const CpuModel&) {
+std::vector<std::string> feature_names(const CpuModel& model) {
   std::vector<std::string> names;
-  for (const Feature& f : kFeatures) names.emplace_back(f.name);
+  for (const Feature& f : kFeatures)
+    if (shows(model, f)) names.emplace_back(f.name);
   return names;
 }
 
-bool has_feature(const CpuModel&, const char* name) {
+bool has_feature(const CpuModel& model, const char* name) {
   if (*name == 0) return true;
   for (const Feature& f : kFeatures)
-    if (std::string_view(f.name) == name) return true;
+    if (std::string_view(f.name) == name) return shows(model, f);
   return false;
 }
 

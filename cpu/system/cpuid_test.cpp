@@ -69,6 +69,22 @@ TEST_CASE("every row's feature is one that the model has") {
   CHECK(std::find(names.begin(), names.end(), "sse2") != names.end());
 }
 
+TEST_CASE("the plain model keeps quiet about what buys speed, and has all that programs need") {
+  CpuModel plain;
+  plain.name = "plain";
+  const auto leaf_of = [&](u32 number) { return cpuid(plain, 0, number, 0, false, 1); };
+  CHECK(leaf_of(0).eax == 0xD);
+  CHECK((leaf_of(1).eax >> 4 & 0xF) == 0xA);
+  CHECK((leaf_of(1).ecx & (1u << 17 | 1u << 21 | 1u << 24)) == 0);  // PCID, x2APIC, TSC deadline
+  CHECK((leaf_of(6).eax & 4) == 0);                                  // ARAT
+  CHECK((leaf_of(7).ebx & (1u << 1 | 1u << 9 | 1u << 10)) == 0);     // TSC_ADJUST, ERMS, INVPCID
+  CHECK((leaf_of(7).edx & (1u << 4 | 1u << 29)) == 0);               // FSRM, ARCH_CAPABILITIES
+  CHECK((leaf_of(0x80000007).edx & 1u << 8) == 0);                   // invariant TSC
+  CHECK(leaf_of(0x15).eax == leaf_of(0xD).eax);                      // beyond the last leaf
+  for (const Row* row : all_rows())
+    if (!has_feature(plain, row->feature)) CHECK_MESSAGE(std::string(row->feature) == "invpcid", row->encoding);
+}
+
 TEST_CASE("CPUID gives the frequencies, so that nothing is calibrated") {
   const CpuidLeaf clock = leaf(0x15);
   CHECK(u64{clock.ecx} * clock.ebx / clock.eax == 1000000000);

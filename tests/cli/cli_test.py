@@ -128,8 +128,21 @@ class Outputs(unittest.TestCase):
         self.assertEqual(stats["handler_calls"], sum(row["calls"] for row in stats["handlers"]))
         counts = [row["calls"] + row["interpreted"] for row in stats["handlers"]]
         self.assertEqual(counts, sorted(counts, reverse=True))
-        documented = (REPO / "docs/performance.md").read_text()
-        self.assertEqual([figure for figure in stats if f"`{figure}`" not in documented], [])
+        self.documented(stats)
+
+    def documented(self, stats):
+        text = (REPO / "docs/performance.md").read_text()
+        self.assertEqual([figure for figure in stats if f"`{figure}`" not in text], [])
+
+    def test_stats_tell_what_was_used_of_the_hypervisor(self):
+        info = callgate("info").stdout
+        names = re.search(r"^paravirt +(\S+)", info, re.MULTILINE)[1]
+        run = callgate("run", "--kernel", guests["hello"], "--paravirt", names, "--stats", self.at / "stats.json")
+        self.assertEqual(run.returncode, POWER_OFF)
+        stats = json.loads((self.at / "stats.json").read_text())
+        for name in names.split(","):
+            self.assertTrue(any(figure.startswith(f"{name}_") for figure in stats), name)
+        self.documented(stats)
 
     def test_a_perf_map_names_every_block_that_the_log_shows(self):
         log = self.at / "log"
