@@ -33,11 +33,11 @@ WORK = {  # name: (what it is, the floor of D against B)
     "boot": ("boot to the first line of /init's work", 1.0),
     "console": ("1 MiB to the console", 20),
     "ldt": ("modify_ldt, one thread", 1.5),
-    "ldt_threads": ("modify_ldt, threads on every processor", 1.5),
+    "ldt_threads": ("modify_ldt, threads on all processors but one", 1.5),
     "pipe": ("a byte to and fro, pipes", None),
     "forkexec": ("fork and exec", 1.3),
     "fault": ("fresh pages touched", 1.3),
-    "flush_threads": ("mprotect, threads on every processor", None),
+    "flush_threads": ("mprotect, threads on all processors but one", None),
     "lock_threads": ("a kernel spin lock that all want", None),
     "lock_held_threads": ("the same, held for long", None),
     "control_irq": ("control: interrupts off and on (sigprocmask)", None),
@@ -103,6 +103,7 @@ class Bench:
             sys.exit(f"arms.py: {' '.join(arm) or 'B'}: no {missing}\n{text.decode(errors='replace')}{errors[0].decode()[-500:]}")
         figures = json.loads(stats.read_text())
         stats.unlink()
+        figures.update({f"hook: {hook['kind']}": hook["entered"] for hook in figures.get("hooks", []) if hook["entered"]})
         return seconds, share, figures
 
     def call_costs(self):
@@ -151,7 +152,7 @@ def report(options, names, work, seconds, idle, counters, calls):
         print("One call, nanoseconds of host CPU time (guest/kernel, one processor):\n")
         table(["", "median (least..most)"], [[what, spread([c[what] for c in calls], ".1f")] for what in CALLS[1:]])
     print("Counters of one run (`--stats`):\n")
-    extra = [c for c in dict.fromkeys(c for arm in names for c in counters[arm]) if re.match(r"(kvm|hyperv|callgate)_", c)]
+    extra = [c for c in dict.fromkeys(c for arm in names for c in counters[arm]) if re.match(r"(kvm|hyperv|callgate)_|hook: ", c)]
     table(["", *names], [[f"`{c}`"] + [f"{counters[arm].get(c, ''):,}" if c in counters[arm] else "" for arm in names]
                          for c in (*COUNTERS, *extra)])
 
