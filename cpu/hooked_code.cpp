@@ -77,6 +77,7 @@ void HookedCode::add(unsigned slot, Hook hook) {
   insn.imm2 = static_cast<u16>(slot);
   hooks_[slot] = std::move(hook);
   count_++;
+  count_frames();
   forget_entry(hooks_[slot]);
 }
 
@@ -85,7 +86,15 @@ void HookedCode::remove(unsigned slot) {
   const u64 entry = hooks_[slot].physical[0];
   hooks_[slot] = {};
   count_--;
+  count_frames();
   memory_.forget_code(entry);
+}
+
+// Frames move only with the memory map, and then code_dropped() comes.
+void HookedCode::count_frames() {
+  filter_ = 0;
+  for (const Hook& h : hooks_)
+    if (h.kind != Intrinsic::None) filter_ |= u64{1} << (memory_.page(h.physical[0]).frame & 63);
 }
 
 void HookedCode::clear() {
@@ -145,7 +154,7 @@ const Insn* HookedCode::find_slow(u32 frame, unsigned offset) {
 
 unsigned HookedCode::next_entry(u32 frame, unsigned offset) const {
   unsigned next = static_cast<unsigned>(kPageSize);
-  if (count_ == 0) return next;
+  if (!(filter_ >> (frame & 63) & 1)) return next;
   const u64 page = memory_.physical_of(frame);
   for (const Hook& h : hooks_) {
     const u64 at = h.physical[0] - page;
@@ -165,18 +174,26 @@ bool HookedCode::applies(Cpu& c, Hook& h) {
   return !t.fault && t.physical == h.physical[1];
 }
 
-void HookedCode::execute(Cpu& c, unsigned slot) {
+HookedCode::Outcome HookedCode::attempt(Cpu& c, unsigned slot) {
   Hook& h = hooks_[slot];
   VERIFY(h.kind != Intrinsic::None, "a hook that was removed is executed");
   const unsigned kind = static_cast<unsigned>(h.kind);
   if (applies(c, h) && run(c, h)) {
     stats.entered[kind]++;
-    return;
+    const bool flags = h.kind == Intrinsic::ClearPage || h.kind == Intrinsic::CopyUser;
+    return flags ? Outcome::DoneWithFlags : Outcome::Done;
   }
   stats.declined[kind] += h.kind != Intrinsic::Yield;
-  const Insn own = h.own;  // it may overwrite itself
-  own.exec(c, own);
+  return Outcome::Declined;
 }
+
+void HookedCode::execute(Cpu& c, unsigned slot) {
+  if (attempt(c, slot) != Outcome::Declined) return;
+  const Insn first = own(slot);  // it may overwrite itself
+  first.exec(c, first);
+}
+
+bool HookedCode::is_hook(const Insn& insn) { return insn.row == &kHookRow; }
 
 void HookedCode::code_written(u64 physical, u32 size) {
   if (count_ == 0) return;
@@ -192,6 +209,7 @@ void HookedCode::code_written(u64 physical, u32 size) {
 
 void HookedCode::code_dropped() {
   for (Hook& h : hooks_) h.check = Hook::Bytes::Unknown;
+  count_frames();
 }
 
 bool HookedCode::has_code(u32 frame) const {

@@ -77,7 +77,7 @@ class HookedCode final : public CodeListener {
   /// The instruction that stands for the code at this place, if the entry of a hook that is in effect is there; else nullptr.
   /// Of 64-bit code only. Good until the code there is forgotten.
   const Insn* find(u32 frame, unsigned offset) {
-    return count_ != 0 ? find_slow(frame, offset) : nullptr;
+    return filter_ >> (frame & 63) & 1 ? find_slow(frame, offset) : nullptr;
   }
   /// The offset of the first entry at or behind `offset` in the frame, in effect or not; kPageSize when there is none.
   unsigned next_entry(u32 frame, unsigned offset) const;
@@ -86,6 +86,12 @@ class HookedCode final : public CodeListener {
   void begin_run(const u64& until) { until_ = &until; }
   /// Executes slot `slot`: the exec of what find() gives.
   void execute(Cpu& c, unsigned slot);
+  /// The same in parts, for an engine that keeps arithmetic flags elsewhere: the intrinsic, which sets all of them or none, and when
+  /// it declines, the function's own first instruction.
+  enum class Outcome : u8 { Declined, Done, DoneWithFlags };
+  Outcome attempt(Cpu& c, unsigned slot);
+  const Insn& own(unsigned slot) const { return hooks_[slot].own; }
+  static bool is_hook(const Insn& insn);
 
   // CodeListener
   void code_written(u64 physical, u32 size) override;
@@ -106,12 +112,14 @@ class HookedCode final : public CodeListener {
   bool is_there(Hook& h);
   bool applies(Cpu& c, Hook& h);
   bool run(Cpu& c, const Hook& h);  // intrinsics.cpp
+  void count_frames();
   void forget_entry(const Hook& h) { memory_.forget_code(h.physical[0]); }
 
   PhysicalMap& memory_;
   std::array<Hook, kSlots> hooks_;
   std::array<Insn, kSlots> insns_;  ///< what find() gives
   unsigned count_ = 0;
+  u64 filter_ = 0;  ///< bit n: a frame with these lower six bits may have an entry
   const u64* until_ = nullptr;
 };
 

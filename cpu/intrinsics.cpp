@@ -78,6 +78,14 @@ class Pages {
   Access access_ = Access::Read;
 };
 
+/// The usual case: the bytes are in one page that may be accessed directly, and nobody watches.
+u8* near_write(Cpu& c, AccessContext context, u64 linear, u64 size) {
+  return size <= kPageSize ? c.tlb.find_write(context, linear, static_cast<unsigned>(size)) : nullptr;
+}
+const u8* near_read(Cpu& c, AccessContext context, u64 linear, u64 size) {
+  return size <= kPageSize ? c.tlb.find_read(context, linear, static_cast<unsigned>(size)) : nullptr;
+}
+
 void fill(Cpu& c, const Pages& to, u8 byte) {
   for (unsigned n = 0; n < to.count(); n++) {
     const Pages::Piece& p = to[n];
@@ -139,14 +147,36 @@ struct Return {
   }
 };
 
+/// All of [to, to + size) becomes `byte`; false: nothing was done.
+bool fill_all(Cpu& c, AccessContext context, u64 to, u64 size, u8 byte) {
+  if (u8* const p = near_write(c, context, to, size)) {
+    std::memset(p, byte, size);
+    return true;
+  }
+  Pages pages;
+  if (!pages.open(c, context, to, size, Access::Write)) return false;
+  fill(c, pages, byte);
+  return true;
+}
+
+bool copy_all(Cpu& c, AccessContext context, u64 to, u64 from, u64 size) {
+  if (const u8* const s = near_read(c, context, from, size))
+    if (u8* const d = near_write(c, context, to, size)) {
+      std::memmove(d, s, size);
+      return true;
+    }
+  Pages target, source;
+  if (!source.open(c, context, from, size, Access::Read) || !target.open(c, context, to, size, Access::Write)) return false;
+  copy(c, target, source);
+  return true;
+}
+
 bool apart(u64 a, u64 b, u64 size) { return a - b >= size && b - a >= size; }
 
 bool clear_page(Cpu& c) {
   u64* const r = c.s.gpr;
   Return back;
-  Pages to;
-  if ((r[RDI] & kPageMask) != 0 || !back.open(c) || !to.open(c, c.data_context(), r[RDI], kPageSize, Access::Write)) return false;
-  fill(c, to, 0);
+  if ((r[RDI] & kPageMask) != 0 || !back.open(c) || !fill_all(c, c.access_context(), r[RDI], kPageSize, 0)) return false;
   r[RAX] = r[RCX] = 0;
   r[RDI] += kPageSize;
   c.set_flags(kZF | kPF, kArithmetic);
@@ -157,11 +187,8 @@ bool clear_page(Cpu& c) {
 bool copy_page(Cpu& c) {
   u64* const r = c.s.gpr;
   Return back;
-  Pages to, from;
   if (((r[RDI] | r[RSI]) & kPageMask) != 0 || r[RDI] == r[RSI] || !back.open(c)) return false;
-  if (!from.open(c, c.data_context(), r[RSI], kPageSize, Access::Read)) return false;
-  if (!to.open(c, c.data_context(), r[RDI], kPageSize, Access::Write)) return false;
-  copy(c, to, from);
+  if (!copy_all(c, c.access_context(), r[RDI], r[RSI], kPageSize)) return false;
   r[RCX] = 0;
   r[RDI] += kPageSize;
   r[RSI] += kPageSize;
@@ -169,15 +196,15 @@ bool copy_page(Cpu& c) {
   return true;
 }
 
+bool may_copy(const Cpu& c, u64 size) {
+  return !c.s.flags.test(kDF) && size <= kMostHooked && (size == 0 || apart(c.s.gpr[RDI], c.s.gpr[RSI], size));
+}
+
 bool memcpy_(Cpu& c) {
   u64* const r = c.s.gpr;
   const u64 size = r[RDX];
   Return back;
-  Pages to, from;
-  if (c.s.flags.test(kDF) || size > kMostHooked || (size != 0 && !apart(r[RDI], r[RSI], size)) || !back.open(c)) return false;
-  if (!from.open(c, c.data_context(), r[RSI], size, Access::Read)) return false;
-  if (!to.open(c, c.data_context(), r[RDI], size, Access::Write)) return false;
-  copy(c, to, from);
+  if (!may_copy(c, size) || !back.open(c) || !copy_all(c, c.access_context(), r[RDI], r[RSI], size)) return false;
   r[RAX] = r[RDI];
   r[RCX] = 0;
   r[RDI] += size;
@@ -190,10 +217,8 @@ bool memset_(Cpu& c) {
   u64* const r = c.s.gpr;
   const u64 size = r[RDX];
   Return back;
-  Pages to;
   if (c.s.flags.test(kDF) || size > kMostHooked || !back.open(c)) return false;
-  if (!to.open(c, c.data_context(), r[RDI], size, Access::Write)) return false;
-  fill(c, to, static_cast<u8>(r[RSI]));
+  if (!fill_all(c, c.access_context(), r[RDI], size, static_cast<u8>(r[RSI]))) return false;
   r[RAX] = r[RDI];
   r[RCX] = 0;
   r[RDI] += size;
@@ -206,11 +231,7 @@ bool copy_user(Cpu& c) {
   u64* const r = c.s.gpr;
   const u64 size = c.gpr<u32>(RDX);
   Return back;
-  Pages to, from;
-  if (c.s.flags.test(kDF) || size > kMostHooked || (size != 0 && !apart(r[RDI], r[RSI], size)) || !back.open(c)) return false;
-  if (!from.open(c, AccessContext::SupervisorAc, r[RSI], size, Access::Read)) return false;
-  if (!to.open(c, AccessContext::SupervisorAc, r[RDI], size, Access::Write)) return false;
-  copy(c, to, from);
+  if (!may_copy(c, size) || !back.open(c) || !copy_all(c, AccessContext::SupervisorAc, r[RDI], r[RSI], size)) return false;
   r[RDI] += size;
   r[RSI] += size;
   r[RAX] = r[RCX] = 0;

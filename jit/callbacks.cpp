@@ -219,9 +219,14 @@ u64 Translator::Impl::execute(Cpu& c, const Site& site) {
   c.next_rip() = site.next_rip;
   c.s.retired = slot[kEnd] - slot[kBudget] - site.rest;
   c.note_on_trail(site.rip);
-  if (site.flags_in) set_from_image(c.s.flags, slot[kFlagsImage]);
   const Before before{c.tlb.epoch(), unit_modes(c.s), segment};
   c.set_limit(1);
+  return perform(c, site, insn, before);
+}
+
+u64 Translator::Impl::perform(Cpu& c, const Site& site, const Insn& insn, const Before& before) {
+  auto& slot = c.engine.slot;
+  if (site.flags_in) set_from_image(c.s.flags, slot[kFlagsImage]);
   bool faulted = false;
   try {
     insn.exec(c, insn);

@@ -198,7 +198,7 @@ Result<std::unique_ptr<Translator>> Translator::create(PhysicalMap& memory, Inte
   if (auto opened = impl->arena.open(options.code_bytes != 0 ? options.code_bytes : CodeArena::kDefaultSize); !opened)
     return tl::make_unexpected(opened.error());
   impl->host = options.host != nullptr ? *options.host : x64::probe_host();
-  impl->thunks = x64::emit_thunks(impl->arena, {Impl::read, Impl::write, Impl::resolve, Impl::execute, Impl::port_call, Impl::follow, Impl::transfer, Impl::step});
+  impl->thunks = x64::emit_thunks(impl->arena, {Impl::read, Impl::write, Impl::resolve, Impl::execute, Impl::port_call, Impl::hook, Impl::follow, Impl::transfer, Impl::step});
   if (options.promote_after != 0) impl->blocks.promote_after = options.promote_after;
   impl->arena_keep = impl->arena.used();
   VERIFY(impl->arena.room() >= kRoomForBlock, "the shared routines take more room than was reckoned");

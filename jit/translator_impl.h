@@ -108,6 +108,7 @@ struct Translator::Impl final : CodeListener {
   static u8* resolve(EngineSlots* slots, u64 target, u64 site) noexcept;
   static u64 execute(EngineSlots* slots, u64 site) noexcept;
   static u64 port_call(EngineSlots* slots, u64 site) noexcept;
+  static u64 hook(EngineSlots* slots, u64 site) noexcept;
   static u8* follow(EngineSlots* slots, u64 link) noexcept;
   static u8* transfer(EngineSlots* slots, u64 target) noexcept;
   static u8* step(EngineSlots* slots, u64 site) noexcept;
@@ -120,12 +121,14 @@ struct Translator::Impl final : CodeListener {
   u8* store_beside_code(Cpu& c, const Site& site, u64 linear);
   u64 execute(Cpu& c, const Site& site);
   u64 port_call(Cpu& c, const Site& site);
+  u64 hook(Cpu& c, const Site& site);
   /// What an instruction's handler may change under the block that it is part of.
   struct Before {
     u64 epoch;
     unsigned units;
     u32 segment;
   };
+  u64 perform(Cpu& c, const Site& site, const Insn& insn, const Before& before);
   u64 go_on_behind(Cpu& c, const Site& site, const Before& before, bool faulted);
   bool can_go_on(Cpu& c);
   const void* code_at(Cpu& c, u64 rip);

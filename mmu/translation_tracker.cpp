@@ -157,7 +157,9 @@ void TranslationTracker::write_table(u32 frame, u32 offset, const u8* data, u32 
     }
     done += chunk;
   }
-  if (++table.writes >= kWritesUntilRelease) release(table);
+  // By entries: a page that is written as a whole has another owner from now on.
+  table.writes += (size + entry_bytes - 1) / entry_bytes;
+  if (table.writes >= kWritesUntilRelease) release(table);
 }
 
 void TranslationTracker::forget_entries(u32 frame, u32 offset, u32 size) {

@@ -33,6 +33,18 @@ void bench(void)
 				callgate_console_write(text, sizeof text);
 			else
 				uart_write((const char *)text, sizeof text);
+	} else if (option("what=copy") || option("what=clear")) { /* functions, hooked when way=port */
+		int clear = option("what=clear");
+		u64 bytes = number_of("bytes", 64);
+		if (option("way=port")) {
+			callgate_hook((void *)copy_bytes, CALLGATE_MEMCPY_FUNCTION, (u64)copy_bytes_end - (u64)copy_bytes, 0, 0, &value);
+			callgate_hook((void *)clear_page, CALLGATE_CLEAR_PAGE_FUNCTION, (u64)clear_page_end - (u64)clear_page, 0, 0, &value);
+		}
+		for (u64 n = 0; n < count; n++)
+			if (clear)
+				clear_page(text + (n & 127) * 4096);
+			else
+				copy_bytes(text, text + 8192, bytes);
 	} else
-		fail("what=nothing, probe, now, cpuid, out, msr or write", 0);
+		fail("what=nothing, probe, now, cpuid, out, msr, write, copy or clear", 0);
 }

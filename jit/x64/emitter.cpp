@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include "base/verify.h"
+#include "cpu/hooked_code.h"
 #include "cpu/table/row.h"
 
 namespace callgate::jit::x64 {
@@ -250,7 +251,7 @@ u32 Emitter::add_handler_site(const ir::BlockInsn& b) {
 
 void Emitter::emit_handler(const ir::BlockInsn& b) {
   a_.mov(x86::ecx, add_handler_site(b));
-  a_.call(reinterpret_cast<u64>(context_.thunks.execute));
+  a_.call(reinterpret_cast<u64>(HookedCode::is_hook(b.insn) ? context_.thunks.hook : context_.thunks.execute));
   after_handler();
 }
 

@@ -66,7 +66,7 @@ std::vector<NamedThunk> names_of(const Thunks& t) {
       {"load_x87", t.load_x87},
       {"exit_budget", t.exit_budget}, {"exit_link", t.exit_link}, {"exit_bail", t.exit_bail},
       {"slow_read", t.slow_read}, {"slow_write", t.slow_write}, {"slow_resolve", t.slow_resolve}, {"transfer", t.transfer}, {"step", t.step},
-      {"execute", t.execute}, {"port_call", t.port_call},
+      {"execute", t.execute}, {"port_call", t.port_call}, {"hook", t.hook},
   };
   static constexpr const char* kSegments[kSegCount] = {"es", nullptr, nullptr, "ds", "fs", "gs"};
   static constexpr const char* kThen[kSegmentClasses] = {"", "_flat_at_zero", "_flat", "_limited", "_other"};
@@ -312,6 +312,9 @@ Thunks emit_thunks(CodeArena& arena, const Callbacks& callbacks) {
   };
   t.port_call = e.here();
   call_handler(reinterpret_cast<const void*>(callbacks.port_call));
+  a.jmp(leave);
+  t.hook = e.here();
+  call_handler(reinterpret_cast<const void*>(callbacks.hook));
   a.jmp(leave);
   t.execute = e.here();
   call_handler(reinterpret_cast<const void*>(callbacks.execute));

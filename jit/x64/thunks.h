@@ -23,6 +23,8 @@ struct Callbacks {
   u64 (*execute)(EngineSlots* slots, u64 site) noexcept;
   /// The same for an instruction that reads the port of calls (cpu/hypervisor.h) at ring 0.
   u64 (*port_call)(EngineSlots* slots, u64 site) noexcept;
+  /// The same for the entry of a hooked function (cpu/hooked_code.h).
+  u64 (*hook)(EngineSlots* slots, u64 site) noexcept;
   /// A link isn't made, or its jump cache doesn't know it: the code of its target, or nullptr: Exit::Link.
   u8* (*follow)(EngineSlots* slots, u64 link) noexcept;
   /// A block has ended with a jump to the guest's address `target`, of which the jump cache doesn't know: the code there, or
@@ -52,6 +54,7 @@ struct Thunks {
   const u8* load_segment[kSegCount][kSegmentClasses] = {};  ///< called; segment_thunks.h. Only DS, ES, FS, GS
   const u8* execute = nullptr;      ///< called; ecx: site
   const u8* port_call = nullptr;    ///< called; ecx: site
+  const u8* hook = nullptr;         ///< called; ecx: site
   const u8* transfer = nullptr;     ///< rax: the guest's address to go on at, when everything else is done
   const u8* step = nullptr;         ///< Slot::kExit: the site of an instruction that emitted code can't do, as before it
 };
