@@ -67,6 +67,7 @@ void Translator::Impl::flush() {
   insns.clear();
   states.clear();
   workshop.flags.clear();
+  workshop.segments.clear();
   counters.clear();
   arena.reset(arena_keep);
   code_changed = true;

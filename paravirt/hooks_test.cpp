@@ -541,6 +541,7 @@ TEST_CASE("hooks are saved, restored and hashed; damaged ones are refused") {
       other.enter(kPage);
       other.run(1);
     }
-  StateReader again(Bytes(saved.begin(), saved.end()));
+  const Bytes good(saved.begin(), saved.end());
+  StateReader again(good);
   other.hypervisor->hooks->sync(again);
 }

@@ -22,6 +22,7 @@
 #include "jit/x64/host.h"
 #include "jit/x64/registers.h"
 #include "jit/x64/segment_form.h"
+#include "jit/x64/segment_thunks.h"
 #include "jit/x64/special_form.h"
 #include "jit/x64/system_form.h"
 #include "jit/x64/thunks.h"
@@ -59,13 +60,14 @@ struct Emitted {
 
 /// What the emitter works with, kept from block to block.
 struct Workshop {
-  explicit Workshop(CodeArena& arena) : flags(arena) {}
+  explicit Workshop(CodeArena& arena) : flags(arena), segments(arena) {}
   asmjit::CodeHolder code;
   x86::Assembler assembler;
   std::array<std::byte, 64 << 10> first_memory;
   std::pmr::monotonic_buffer_resource memory{first_memory.data(), first_memory.size()};  ///< of one block's emission
   std::vector<u8> bytes;
   FlagThunks flags;
+  SegmentThunks segments;
 };
 
 /// What the emitter needs of the translator.

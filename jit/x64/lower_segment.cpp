@@ -25,7 +25,7 @@ void Emitter::emit_segment_load(const ir::BlockInsn& b, const SegmentForm& form)
       a_.movzx(x86::eax, x86::ptr(x86::rax, 0, 2));
       break;
   }
-  a_.call(reinterpret_cast<u64>(context_.thunks.load_segment[form.seg][static_cast<unsigned>(form.then)]));
+  a_.call(reinterpret_cast<u64>(context_.workshop.segments.routine(form.seg, form.then)));
   a_.jc(handler.entry);
   if (form.kind == SegmentForm::Pop) a_.lea(resize(rsp, i.width), x86::ptr(rsp, static_cast<i32>(i.width)));
   a_.bind(handler.back);

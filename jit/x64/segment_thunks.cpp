@@ -15,8 +15,6 @@ constexpr u8 kWritable = 2, kExpandDown = 4;  // of a data segment's type, in it
 
 Mem table_field(std::size_t table, std::size_t offset, unsigned size) { return field(table + offset, size); }
 
-}  // namespace
-
 void emit_load_segment(x86::Assembler& a, SegReg seg, SegmentClass then) {
   asmjit::Label unusual = a.newLabel(), null = a.newLabel(), local = a.newLabel(), found = a.newLabel();
   const auto of_segment = [seg](std::size_t offset, unsigned size) {
@@ -144,6 +142,23 @@ void emit_load_segment(x86::Assembler& a, SegReg seg, SegmentClass then) {
   a.bind(unusual);
   a.stc();
   a.ret();
+}
+
+}  // namespace
+
+const u8* SegmentThunks::routine(SegReg seg, SegmentClass then) {
+  const u8*& at = routines_[seg][static_cast<unsigned>(then)];
+  if (at == nullptr) {
+    asmjit::CodeHolder code;
+    code.init(asmjit::Environment::host());
+    x86::Assembler a(&code);
+    emit_load_segment(a, seg, then);
+    code.flatten();
+    code.resolveUnresolvedLinks();
+    const asmjit::CodeBuffer& buffer = code.sectionById(0)->buffer();
+    at = arena_.append_at_back(buffer.data(), buffer.size());  // it calls nothing: any place will do
+  }
+  return at;
 }
 
 }  // namespace callgate::jit::x64

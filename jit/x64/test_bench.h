@@ -20,6 +20,7 @@ struct TestBench {
   Exit run(const ir::Block& block, Cpu& c) {
     arena.reset(keep);
     workshop.flags.clear();
+    workshop.segments.clear();
     sites.clear();
     insns.clear();
     const EmitContext context{arena, thunks, host, sites, insns, counts, states, workshop, new_counter};

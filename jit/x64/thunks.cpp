@@ -5,7 +5,6 @@
 #include "base/verify.h"
 #include "cpu/ir/ir.h"
 #include "jit/x64/registers.h"
-#include "jit/x64/segment_thunks.h"
 #include "jit/x64/x87_thunks.h"
 
 namespace callgate::jit::x64 {
@@ -68,11 +67,6 @@ std::vector<NamedThunk> names_of(const Thunks& t) {
       {"slow_read", t.slow_read}, {"slow_write", t.slow_write}, {"slow_resolve", t.slow_resolve}, {"transfer", t.transfer}, {"step", t.step},
       {"execute", t.execute}, {"port_call", t.port_call}, {"hook", t.hook},
   };
-  static constexpr const char* kSegments[kSegCount] = {"es", nullptr, nullptr, "ds", "fs", "gs"};
-  static constexpr const char* kThen[kSegmentClasses] = {"", "_flat_at_zero", "_flat", "_limited", "_other"};
-  for (const SegReg seg : {ES, DS, FS, GS})
-    for (unsigned then = 0; then < kSegmentClasses; then++)
-      names.push_back({std::string("load_") + kSegments[seg] + kThen[then], t.load_segment[seg][then]});
   std::sort(names.begin(), names.end(), [](const NamedThunk& a, const NamedThunk& b) { return a.at < b.at; });
   return names;
 }
@@ -148,13 +142,6 @@ Thunks emit_thunks(CodeArena& arena, const Callbacks& callbacks) {
     a.call(routine);
     a.bind(none);
   };
-
-  for (const SegReg seg : {ES, DS, FS, GS}) {
-    for (unsigned then = 0; then < kSegmentClasses; then++) {
-      t.load_segment[seg][then] = e.here();
-      emit_load_segment(a, seg, static_cast<SegmentClass>(then));
-    }
-  }
 
   t.load_x87 = e.here();
   emit_load_x87(a, kX87Image);

@@ -7,7 +7,6 @@
 
 #include "jit/code_arena.h"
 #include "jit/context.h"
-#include "jit/x64/segment_form.h"
 
 namespace callgate::jit::x64 {
 
@@ -51,7 +50,6 @@ struct Thunks {
   const u8* load_vectors = nullptr;  ///< called; the guest's vector registers and MXCSR become the host's
   const u8* load_wide_vectors = nullptr;  ///< called; likewise, with their upper halves
   const u8* load_x87 = nullptr;      ///< called; the guest's x87 becomes the host's. Changes rax, rcx, rdx
-  const u8* load_segment[kSegCount][kSegmentClasses] = {};  ///< called; segment_thunks.h. Only DS, ES, FS, GS
   const u8* execute = nullptr;      ///< called; ecx: site
   const u8* port_call = nullptr;    ///< called; ecx: site
   const u8* hook = nullptr;         ///< called; ecx: site

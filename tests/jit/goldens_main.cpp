@@ -59,7 +59,7 @@ std::unique_ptr<test::TestEngine> make_engine(PhysicalMap& memory, Interpreter& 
   return made;
 }
 
-/// The routines that all blocks use, in the order in which they lie.
+/// The routines that all blocks use, in the order in which they lie; behind them are those that some block wanted.
 using Routines = std::vector<std::pair<const u8*, std::string>>;
 
 /// Gives names to what differs from host to host, or would change with the layout of the state.
@@ -109,7 +109,7 @@ class HostText {
     if (at >= code_ && at < code_ + size_) return "(out of line)";
     for (std::size_t n = routines_.size(); n-- > 0;)
       if (at >= routines_[n].first)
-        return routines_[n].second + (routines_[n].first == at ? "" : fmt::format(" + {}", at - routines_[n].first));
+        return routines_[n].second + (routines_[n].first == at || n + 1 == routines_.size() ? "" : fmt::format(" + {}", at - routines_[n].first));
     return "(elsewhere)";
   }
 
@@ -172,7 +172,9 @@ std::size_t render_block(const Case& c, std::size_t at, Rendered& r) {
   std::size_t bytes = 0;
   engine->translator->on_code([&](const EmittedCode& e) {
     if (e.block == nullptr) {
+      if (!routines.empty()) routines.pop_back();
       routines.emplace_back(e.at, e.name.substr(e.name.find(':') + 1));
+      routines.emplace_back(e.at + e.size, "(made on demand)");
       return;
     }
     const bool hot = e.name.ends_with("/linked");
