@@ -66,7 +66,7 @@ static int callgate_events_start(unsigned int cpu)
 	device->set_state_shutdown = callgate_stop;
 	device->set_state_oneshot_stopped = callgate_stop;
 	device->cpumask = cpumask_of(cpu);
-	clockevents_config_and_register(device, NSEC_PER_SEC, 100, LONG_MAX);
+	clockevents_config_and_register(device, NSEC_PER_SEC, 100, LONG_MAX >> 2); /* DEADLINE takes no times from 2^62 */
 	return 0;
 }
 static int callgate_events_init(void)
