@@ -3,7 +3,8 @@
 
 What passed once must pass again: selftests.expected tells each test's result here and under QEMU, and the cause of each that
 does not pass. With --document the results of this run, and of QEMU's (on an idle host: its guests measure time), are written there and to
-docs/selftests.md.
+docs/selftests.md. With --both-engines they run on the translator and on the interpreter (a minute
+or two of it), which must end in the same state.
 """
 import pathlib
 import re
@@ -13,7 +14,7 @@ import sys
 import tempfile
 import unittest
 
-from guest import CACHE, HERE, REPO, command, initrd, kernel, run, sections
+from guest import CACHE, HERE, REPO, command, hashes, initrd, kernel, run, sections
 
 EXPECTED = HERE / "selftests.expected"
 DOCUMENT = REPO / "docs/selftests.md"
@@ -91,6 +92,21 @@ class Selftests(unittest.TestCase):
                 self.assertTrue(row["cause"], f"{name} has no cause")
 
 
+def on_both_engines():
+    """The long run: everything on each engine. 0: no test is worse than the table says, and both machines end in one state."""
+    ends, bad = set(), []
+    with tempfile.TemporaryDirectory() as folder:
+        initrd_file = image(pathlib.Path(folder))
+        for engine in ("jit", "interp"):
+            print(f"{engine} ...", flush=True)
+            done = run(command(kernel("amd64"), initrd_file, *OPTIONS, "--engine", engine, append="guest_timeout=5"), timeout=3600)
+            now = results(done.stdout)
+            bad += [f"{engine}: {name}: {now.get(name, 'none')}" for name, row in expected().items() if RANK[now.get(name, "fail")] < RANK[row["callgate"]]]
+            ends.add(max(hashes(done.stderr).items()))
+    print("\n".join(bad) or "all as in the table", f"the states at the end: {sorted(ends)}", sep="\n")
+    return 0 if not bad and len(ends) == 1 else 1
+
+
 def under_qemu(cpu, initrd_file):
     print(f"QEMU, -cpu {cpu} ...", flush=True)
     done = run(["qemu-system-x86_64", "-accel", "tcg", "-cpu", cpu, "-smp", "2", "-m", "512", "-display", "none", "-serial", "stdio",
@@ -139,5 +155,7 @@ if __name__ == "__main__":
     if sys.argv[1:] == ["--document"]:
         write_expected()
         write_document()
+    elif sys.argv[1:] == ["--both-engines"]:
+        sys.exit(on_both_engines())
     else:
         unittest.main()
