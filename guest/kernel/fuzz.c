@@ -99,7 +99,7 @@ static int allowed(u32 call, u64 *a)
 	case CALLGATE_RESTORE: /* the value says how many there were, since nothing else does */
 		a[0] %= 5;
 		a[1] = below(8) ? restores + 1 : 0;
-		return restores < 100;
+		return restores < 12;
 	case CALLGATE_COPY:
 	case CALLGATE_FILL:
 	case CALLGATE_CLEAR_PAGES:
