@@ -43,6 +43,10 @@ static bool hook(const char *name, u32 kind, u64 detail1, u64 detail2)
 	return status == CALLGATE_OK;
 }
 
+static bool all_hooks;
+module_param(all_hooks, bool, 0444);
+MODULE_PARM_DESC(all_hooks, "hook what the processor's string instructions do as well, too: for tests and measurements");
+
 int callgate_hooks_init(void)
 {
 	static const struct {
@@ -59,17 +63,18 @@ int callgate_hooks_init(void)
 		{ "copy_user_enhanced_fast_string", CALLGATE_COPY_USER_FUNCTION },
 		{ "copy_user_generic_string", CALLGATE_COPY_USER_FUNCTION },
 		{ "copy_user_generic_unrolled", CALLGATE_COPY_USER_FUNCTION },
-		{ "delay_tsc", CALLGATE_DELAY_FUNCTION },
 	};
 	int i, error = find_lookups();
 	bool any = false;
 
 	if (error)
 		return error;
-	for (i = 0; i < ARRAY_SIZE(functions); i++)
+	any |= hook("delay_tsc", CALLGATE_DELAY_FUNCTION, 0, 0);
+	for (i = 0; all_hooks && i < ARRAY_SIZE(functions); i++)
 		any |= hook(functions[i].name, functions[i].kind, 0, 0);
 	/* The GDT that GS points beside is the one that may be written; GDTR has an alias for reading only. */
-	any |= hook("native_set_ldt", CALLGATE_LOAD_LDT_FUNCTION, GDT_ENTRY_LDT * 8, (unsigned long)&gdt_page);
+	if (all_hooks)
+		any |= hook("native_set_ldt", CALLGATE_LOAD_LDT_FUNCTION, GDT_ENTRY_LDT * 8, (unsigned long)&gdt_page);
 	if (num_possible_cpus() > 1)
 		any |= hook("native_queued_spin_lock_slowpath", CALLGATE_YIELD_FUNCTION, 0, 0);
 	return any ? 0 : -ENOENT;

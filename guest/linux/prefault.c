@@ -14,7 +14,7 @@
 
 #include "module.h"
 
-static uint prefault = 16;
+static uint prefault = 64;
 module_param(prefault, uint, 0444);
 MODULE_PARM_DESC(prefault, "most pages that a page fault brings ahead of it; 0: none");
 

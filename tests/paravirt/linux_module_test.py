@@ -63,7 +63,7 @@ class Module(unittest.TestCase):
             at = pathlib.Path(folder)
             image = initrd(at / "initrd.img", HERE / "prefault.script", [(module("cloud"), "/callgate.ko")])
             faults, texts, ends = {}, set(), {}
-            for pages in (0, 16):
+            for pages in (0, 64):
                 for engine in engines():
                     figures = at / f"{pages}-{engine}.json"
                     done = run(command(kernel("cloud"), image, "--paravirt", "callgate", "--engine", engine, "--idle", "skip",
@@ -76,7 +76,7 @@ class Module(unittest.TestCase):
                     ends.setdefault(pages, set()).add(max(hashes(done.stderr).items()))
                 self.assertEqual(len(ends[pages]), 1)
             self.assertEqual(len(texts), 1, texts)
-            self.assertLess(faults[16], faults[0] - 500, faults)
+            self.assertLess(faults[64], faults[0] - 500, faults)
 
     def test_the_cloud_kernel(self):
         self.check("cloud", 1, engines())
