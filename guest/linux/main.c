@@ -7,7 +7,7 @@
  */
 #include "module.h"
 
-static bool always = true, console = true, clock = true, idle = true, ipi = true, use_panic = true, device = true, hooks = true;
+static bool console = true, clock = true, idle = true, ipi = true, use_panic = true, device = true, hooks = true;
 module_param(console, bool, 0444);
 module_param(clock, bool, 0444);
 module_param(idle, bool, 0444);
@@ -42,7 +42,7 @@ static int __init callgate_init(void)
 		{ "ipi", &ipi, CALLGATE_F_IRQ, callgate_ipi_init },
 		{ "device", &device, CALLGATE_F_TEST, callgate_device_init },
 		{ "hooks", &hooks, CALLGATE_F_HOOKS, callgate_hooks_init },
-		{ "prefault", &always, CALLGATE_F_ALL, callgate_prefault_init },
+		{ "prefault", NULL, CALLGATE_F_ALL, callgate_prefault_init },
 		/* Last: with events=1 and several processors, a part behind it that takes a kprobe away never got done waiting for RCU. */
 		{ "clock", &clock, CALLGATE_F_TIME, callgate_clock_init },
 	};
@@ -58,7 +58,7 @@ static int __init callgate_init(void)
 	for (i = 0; i < ARRAY_SIZE(parts); i++) {
 		int error;
 
-		if (!*parts[i].wanted || !(granted & parts[i].needs))
+		if ((parts[i].wanted && !*parts[i].wanted) || !(granted & parts[i].needs))
 			continue;
 		error = parts[i].start();
 		if (error)

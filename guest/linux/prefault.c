@@ -6,7 +6,6 @@
  * files (fault_around_bytes). Pages that are there, shared, copied on write or watched by userfaultfd are left alone.
  */
 #include <linux/ftrace.h>
-#include <linux/kprobes.h>
 #include <linux/mm.h>
 #include <linux/percpu.h>
 #include <linux/pgtable.h>
@@ -25,11 +24,11 @@ struct run {
 };
 static DEFINE_PER_CPU(struct run, last_run);
 
-static bool suits(const struct vm_area_struct *vma, unsigned int flags)
+static bool suits(struct vm_area_struct *vma, unsigned int flags)
 {
 	const unsigned int wanted = FAULT_FLAG_USER | FAULT_FLAG_WRITE;
 
-	return (flags & wanted) == wanted && !vma->vm_ops && vma->vm_mm == current->mm && !userfaultfd_armed((struct vm_area_struct *)vma) &&
+	return (flags & wanted) == wanted && !vma->vm_ops && vma->vm_mm == current->mm && !userfaultfd_armed(vma) &&
 	       !(vma->vm_flags & (VM_SHARED | VM_PFNMAP | VM_LOCKED | VM_GROWSDOWN | VM_GROWSUP));
 }
 
@@ -57,14 +56,14 @@ static bool is_empty(struct mm_struct *mm, unsigned long address)
 __used static void callgate_before_fault(struct vm_area_struct *vma, unsigned long address, unsigned int flags)
 {
 	unsigned long page = address & PAGE_MASK, end;
-	struct run run;
-	uint n;
+	uint n, pages = 0;
 
 	if (!suits(vma, flags))
 		return;
-	run = this_cpu_read(last_run.next) == page ? (struct run){ 0, min(2 * this_cpu_read(last_run.pages) + 1, prefault) } : (struct run){ 0, 0 };
+	if (this_cpu_read(last_run.next) == page)
+		pages = min(2 * this_cpu_read(last_run.pages) + 1, prefault);
 	end = min(vma->vm_end, (page & PMD_MASK) + PMD_SIZE);
-	for (n = 1; n <= run.pages && page + n * PAGE_SIZE < end; n++) {
+	for (n = 1; n <= pages && page + n * PAGE_SIZE < end; n++) {
 		unsigned long ahead = page + n * PAGE_SIZE;
 
 		if (!is_empty(vma->vm_mm, ahead) || (handle_mm_fault(vma, ahead, FAULT_FLAG_WRITE, NULL) & VM_FAULT_ERROR))
