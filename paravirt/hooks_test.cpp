@@ -32,15 +32,6 @@ u64 fnv(const Bytes& bytes) {
   return hash;
 }
 
-struct Back {
-  u32 status;
-  u64 value;
-  bool operator==(const Back&) const = default;
-};
-doctest::String toString(const Back& r) {
-  return ("status " + std::to_string(r.status) + ", value " + std::to_string(r.value)).c_str();
-}
-
 constexpr u64 kFunction = 0x40010, kReturn = 0x8100, kPage = 0x204000, kOther = 0x246000;
 
 class Hooked : public TestHost {

@@ -22,13 +22,6 @@ constexpr u32 kIopl3 = kFlagsFixed | 3u << 12;
 constexpr u64 kHigh = 0xABCD'EF01'0000'0000;  ///< in the upper halves: nobody may look there outside of 64-bit mode
 constexpr u64 kHole = 0x60'0000;              ///< no memory of the caller's
 
-struct Back {
-  u32 status;
-  u64 value;
-  bool operator==(const Back&) const = default;
-};
-doctest::String toString(const Back& r) { return ("status " + std::to_string(r.status) + ", value " + std::to_string(r.value)).c_str(); }
-
 class Caller : public TestHost {
  public:
   explicit Caller(Set set = kCallgate) : TestHost(set) {}

@@ -16,15 +16,6 @@ namespace {
 
 constexpr u64 kBuffer = 0x200000, kOther = 0x240000, kRingAt = 0x280000;
 
-struct Back {
-  u32 status;
-  u64 value;
-  bool operator==(const Back&) const = default;
-};
-doctest::String toString(const Back& r) {
-  return ("status " + std::to_string(r.status) + ", value " + std::to_string(r.value)).c_str();
-}
-
 class Port : public TestHost {
  public:
   Port() : TestHost(kCallgate) { long64(); }

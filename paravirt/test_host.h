@@ -1,6 +1,8 @@
 // A machine for the tests of paravirt/: the test machine of cpu/ with a hypervisor above it.
 #pragma once
 
+#include <doctest/doctest.h>
+
 #include <functional>
 #include <memory>
 #include <string>
@@ -11,6 +13,16 @@
 #include "paravirt/paravirt.h"
 
 namespace callgate::paravirt {
+
+/// What a call of the port gives back.
+struct Back {
+  u32 status;
+  u64 value;
+  bool operator==(const Back&) const = default;
+};
+inline doctest::String toString(const Back& r) {
+  return ("status " + std::to_string(r.status) + ", value " + std::to_string(r.value)).c_str();
+}
 
 /// Time stands where the test's board has it; alarms fire when the test says so.
 class TestClock final : public Clock {
