@@ -223,8 +223,8 @@ u32 Translator::Impl::translate(Cpu& c, const BlockKey& key, const ir::Mode& mod
   // An instruction that ends in another page, where nobody watches it: emitted code asks the interpreter for it, and goes on.
   const bool in_part = block.insns.empty() && head == kNoBlock && stop > offset && unrest == BlockCache::Unrest::None && options.chaining;
   if (in_part) {
-    block.insns.push_back({.insn = {.length = static_cast<u8>(available)}, .rip = key.rip, .may_leave = true, .in_part = true});
-    t.in_part = true;
+    one_instruction({.length = static_cast<u8>(available)}, block);
+    block.insns.back().in_part = t.in_part = true;
   }
   if (block.insns.empty()) {
     if (head != kNoBlock) {

@@ -256,8 +256,8 @@ void Emitter::emit_handler(const ir::BlockInsn& b) {
 }
 
 void Emitter::emit_step(const ir::BlockInsn& b) {
-  a_.mov(slot(kExit, 4), add_site(b, 0));
-  a_.mov(slot(kExit, 4, 4), 0);
+  a_.mov(x86::eax, add_site(b, 0));
+  a_.mov(slot(kExit), x86::rax);
   a_.jmp(reinterpret_cast<u64>(context_.thunks.step));
   ended_ = true;
 }

@@ -22,10 +22,6 @@ constexpr u64 flat_descriptor(unsigned dpl, bool code) {
 static_assert((flat_descriptor(3, true) >> 40 & 0xF0FF) == flat_code_rights(3, kRightsL));
 static_assert((flat_descriptor(0, false) >> 40 & 0xF0FF) == flat_stack_rights(0));
 
-Mem segment_field(SegReg seg, std::size_t offset, unsigned size) {
-  return field(offsetof(CpuState, seg) + seg * sizeof(Segment) + offset, size);
-}
-
 // The frame, SDM 3A 6.14.
 constexpr i32 kRip = 0, kCs = 8, kFlags = 16, kRsp = 24, kSs = 32, kFrameBytes = 40;
 

@@ -9,9 +9,6 @@ namespace callgate::jit::x64 {
 namespace {
 
 Mem msr_field(std::size_t offset, unsigned size = 8) { return field(offsetof(CpuState, msr) + offset, size); }
-Mem segment_field(SegReg seg, std::size_t offset, unsigned size) {
-  return field(offsetof(CpuState, seg) + seg * sizeof(Segment) + offset, size);
-}
 Mem other_flags() { return field(offsetof(CpuState, flags) + Flags::other_offset(), 4); }
 Mem current_level() { return field(offsetof(CpuState, cpl), 1); }
 

@@ -60,6 +60,10 @@ inline Mem far_slot(FarSlot s, unsigned size = 8) { return engine_field(offsetof
 inline Mem field(std::size_t offset, unsigned size = 8) {
   return x86::ptr(kState, static_cast<i32>(offset) - static_cast<i32>(offsetof(CpuState, gpr)), size);
 }
+/// A field of a segment register (Segment) at a byte offset.
+inline Mem segment_field(SegReg seg, std::size_t offset, unsigned size) {
+  return field(offsetof(CpuState, seg) + seg * sizeof(Segment) + offset, size);
+}
 static_assert(offsetof(CpuState, gpr) == 0);
 
 }  // namespace callgate::jit::x64

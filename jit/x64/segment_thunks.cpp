@@ -13,19 +13,14 @@ constexpr u32 kUpperUsual = 1u << 15 | 1u << 12 | 1u << 8;  // present, code or 
 constexpr u32 kDplShift = 13, kRightsShift = 8, kRightsBits = 0xF0FF;
 constexpr u8 kWritable = 2, kExpandDown = 4;  // of a data segment's type, in its rights
 
-Mem table_field(std::size_t table, std::size_t offset, unsigned size) { return field(table + offset, size); }
-
 void emit_load_segment(x86::Assembler& a, SegReg seg, SegmentClass then) {
   asmjit::Label unusual = a.newLabel(), null = a.newLabel(), local = a.newLabel(), found = a.newLabel();
-  const auto of_segment = [seg](std::size_t offset, unsigned size) {
-    return field(offsetof(CpuState, seg) + seg * sizeof(Segment) + offset, size);
-  };
   constexpr std::size_t kGdtr = offsetof(CpuState, gdtr), kLdtr = offsetof(CpuState, ldtr);
   const Mem selector = slot(kTemp1), base = slot(kTemp2);
   // In 64-bit mode those of DS and ES count for nothing.
   const bool base_counts = then != SegmentClass::Any || seg == FS || seg == GS;
   const auto set_base = [&](const Gp& value) {
-    a.mov(of_segment(offsetof(Segment, base), 8), value);
+    a.mov(segment_field(seg, offsetof(Segment, base), 8), value);
     if (base_counts) a.mov(engine_field(offsetof(EngineSlots, fast_base) + seg * 8), value);
   };
 
@@ -37,19 +32,19 @@ void emit_load_segment(x86::Assembler& a, SegReg seg, SegmentClass then) {
   a.test(x86::al, 4);
   a.jnz(local);
   a.and_(x86::eax, 0xFFF8);
-  a.cmp(x86::cx, table_field(kGdtr, offsetof(TableRegister, limit), 2));
+  a.cmp(x86::cx, field(kGdtr + offsetof(TableRegister, limit), 2));
   a.ja(unusual);
-  a.add(x86::rax, table_field(kGdtr, offsetof(TableRegister, base), 8));
+  a.add(x86::rax, field(kGdtr + offsetof(TableRegister, base), 8));
   a.jmp(found);
   a.bind(local);
   a.and_(x86::eax, 0xFFF8);
-  a.mov(x86::edx, table_field(kLdtr, offsetof(Segment, rights), 4));
+  a.mov(x86::edx, field(kLdtr + offsetof(Segment, rights), 4));
   a.and_(x86::edx, kRightsUnusable | kRightsPresent);
   a.cmp(x86::edx, kRightsPresent);
   a.jne(unusual);
-  a.cmp(x86::ecx, table_field(kLdtr, offsetof(Segment, limit), 4));
+  a.cmp(x86::ecx, field(kLdtr + offsetof(Segment, limit), 4));
   a.ja(unusual);
-  a.add(x86::rax, table_field(kLdtr, offsetof(Segment, base), 8));
+  a.add(x86::rax, field(kLdtr + offsetof(Segment, base), 8));
   a.bind(found);
 
   // Tables are read as ring 0 would, whoever loads. (An address that is not canonical, or beyond 4 GiB outside long mode, has
@@ -119,12 +114,12 @@ void emit_load_segment(x86::Assembler& a, SegReg seg, SegmentClass then) {
   }
   a.bind(right_class);
 
-  a.mov(of_segment(offsetof(Segment, limit), 4), x86::ecx);
-  a.mov(of_segment(offsetof(Segment, rights), 4), x86::edx);
+  a.mov(segment_field(seg, offsetof(Segment, limit), 4), x86::ecx);
+  a.mov(segment_field(seg, offsetof(Segment, rights), 4), x86::edx);
   a.mov(x86::rcx, base);
   set_base(x86::rcx);
   a.mov(x86::rax, selector);
-  a.mov(of_segment(offsetof(Segment, selector), 2), x86::ax);
+  a.mov(segment_field(seg, offsetof(Segment, selector), 2), x86::ax);
   a.clc();
   a.ret();
 
@@ -133,9 +128,9 @@ void emit_load_segment(x86::Assembler& a, SegReg seg, SegmentClass then) {
     static_assert(null_segment(1).base == 0 && null_segment(1).limit == 0 && null_segment(1).rights == kRightsUnusable);
     a.xor_(x86::ecx, x86::ecx);
     set_base(x86::rcx);
-    a.mov(of_segment(offsetof(Segment, limit), 4), 0);
-    a.mov(of_segment(offsetof(Segment, rights), 4), kRightsUnusable);
-    a.mov(of_segment(offsetof(Segment, selector), 2), x86::ax);
+    a.mov(segment_field(seg, offsetof(Segment, limit), 4), 0);
+    a.mov(segment_field(seg, offsetof(Segment, rights), 4), kRightsUnusable);
+    a.mov(segment_field(seg, offsetof(Segment, selector), 2), x86::ax);
     a.clc();
     a.ret();
   }

@@ -2,7 +2,6 @@
 // of an instruction's handler. Emitted once, at the start of the arena.
 #pragma once
 
-#include <string>
 #include <vector>
 
 #include "jit/code_arena.h"
@@ -59,7 +58,7 @@ struct Thunks {
 
 /// A routine's name and place.
 struct NamedThunk {
-  std::string name;
+  const char* name;
   const u8* at;
 };
 /// All of them, in the order in which they lie.
