@@ -100,6 +100,10 @@ class SoftTlb final : public TranslationCache {
   bool read(AccessContext context, u64 linear, void* out, unsigned size, u64 wrap = ~u64{0});
   /// A whole store: all pages are translated before a byte is written. False: page fault, nothing written.
   bool write(AccessContext context, u64 linear, const void* data, unsigned size, u64 wrap = ~u64{0});
+  /// Many stores of one instruction, to `size` bytes in a row in one page of RAM that has been translated for them and isn't
+  /// written directly. False, and nothing written, when they must be made one by one: the first ones may change what comes of
+  /// the others, or are watched.
+  bool write_at_once(AccessContext context, u64 linear, const void* data, unsigned size);
   /// The checks and the accessed and dirty bits of a store, without it. For instructions that must not fault later.
   bool prepare_write(AccessContext context, u64 linear, unsigned size, u64 wrap = ~u64{0});
 

@@ -138,6 +138,10 @@ void TranslationTracker::write_table(u32 frame, u32 offset, const u8* data, u32 
   Table& table = *tables_[table_of_[frame] - 1];
   const u32 entry_bytes = table.entry_bytes;
   u32 done = 0;
+  if (!entries_in_use(frame, offset, size)) {
+    std::memcpy(page + offset, data, size);
+    done = size;
+  }
   while (done < size) {
     const u32 at = offset + done;
     const u32 index = at / entry_bytes;
@@ -160,6 +164,15 @@ void TranslationTracker::write_table(u32 frame, u32 offset, const u8* data, u32 
   // By entries: a page that is written as a whole has another owner from now on.
   table.writes += (size + entry_bytes - 1) / entry_bytes;
   if (table.writes >= kWritesUntilRelease) release(table);
+}
+
+bool TranslationTracker::entries_in_use(u32 frame, u32 offset, u32 size) const {
+  VERIFY(table_of_[frame] != 0, "a frame flagged as a page table without a record");
+  const Table& table = *tables_[table_of_[frame] - 1];
+  const u32 last = (offset + size - 1) / table.entry_bytes;
+  for (u32 index = offset / table.entry_bytes; index <= last; index++)
+    if (table.cached.test(index)) return true;
+  return false;
 }
 
 void TranslationTracker::forget_entries(u32 frame, u32 offset, u32 size) {

@@ -65,6 +65,10 @@ class TranslationTracker {
   /// Writes into a frame flagged kFrameTable and drops what depended on the entries that changed.
   void write_table(u32 frame, u32 offset, const u8* data, u32 size);
 
+  /// True when a cached translation may have come through one of the entries in [offset, offset + size) of a frame flagged
+  /// kFrameTable.
+  bool entries_in_use(u32 frame, u32 offset, u32 size) const;
+
   /// Somebody is about to write into a frame flagged kFrameTable by himself, before anything else happens: drops what
   /// depended on the entries there, whatever is going to be written.
   void forget_entries(u32 frame, u32 offset, u32 size);

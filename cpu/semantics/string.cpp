@@ -1,5 +1,7 @@
 #include "cpu/semantics/string.h"
 
+#include <array>
+#include <cstdlib>
 #include <cstring>
 
 #include "cpu/alu.h"
@@ -41,6 +43,28 @@ void fill_elements(u8* to, T value, u64 n, bool down) {
   for (u64 k = 0; k < n; k++) store_as<T>(low + k * sizeof(T), value);
 }
 
+// Pages that are written, but not directly (code, page tables), get a window's elements all at once, too, where that can't be told
+// from one after the other.
+using WindowBytes = std::array<u8, kPageSize>;
+
+template <class T>
+bool copy_at_once(const StringWork& w, const u8* to, const u8* from, u64 n) {
+  const u64 bytes = n * sizeof(T);
+  const u8* const from_low = w.low_end(from, n);
+  const auto distance = reinterpret_cast<std::intptr_t>(w.low_end(to, n)) - reinterpret_cast<std::intptr_t>(from_low);
+  if (static_cast<u64>(std::abs(distance)) < bytes) return false;  // they overlap
+  WindowBytes window;
+  std::memcpy(window.data(), from_low, bytes);
+  return w.store_at_once(window.data(), n);
+}
+
+template <class T>
+bool fill_at_once(const StringWork& w, T value, u64 n) {
+  WindowBytes window;
+  fill_elements<T>(window.data(), value, n, false);
+  return w.store_at_once(window.data(), n);
+}
+
 template <class T>
 void movs_of(Cpu& c, const Insn& i) {
   StringWork w(c, i, sizeof(T));
@@ -51,8 +75,8 @@ void movs_of(Cpu& c, const Insn& i) {
     if (from.iterations > 1) {
       const StringWork::Window to = w.open(ES, w.di(), Access::Write);
       n = std::min(from.iterations, to.iterations);
-      if (n > 1 && to.host != nullptr) {
-        copy_elements<T>(to.host, from.host, n, w.down);
+      if (n > 1 && to.host != nullptr) copy_elements<T>(to.host, from.host, n, w.down);
+      if (n > 1 && (to.host != nullptr || copy_at_once<T>(w, to.slow, from.host, n))) {
         w.note_read(w.source_segment, w.si(), n);
         w.advance_si(n);
         w.advance_di(n);
@@ -80,8 +104,8 @@ void stos_of(Cpu& c, const Insn& i) {
   if (w.batch()) {
     const StringWork::Window to = w.open(ES, w.di(), Access::Write);
     n = to.iterations;
-    if (to.host != nullptr) {
-      fill_elements<T>(to.host, value, n, w.down);
+    if (to.host != nullptr) fill_elements<T>(to.host, value, n, w.down);
+    if (to.host != nullptr || (to.slow != nullptr && fill_at_once<T>(w, value, n))) {
       w.advance_di(n);
       w.count(n);
       w.finish();

@@ -1,6 +1,9 @@
 // The REP rule (string_work.h), faults in the middle, segments and modes. What an iteration does is string_hardware_test's.
 #include <doctest/doctest.h>
 
+#include <random>
+#include <vector>
+
 #include "cpu/semantics/test_cpu.h"
 
 using namespace callgate;
@@ -9,11 +12,12 @@ using namespace callgate::test;
 namespace {
 
 /// Runs the instruction at RIP until it is done; returns the steps.
-unsigned steps(TestCpu& t, std::initializer_list<u8> code) {
+unsigned steps(TestCpu& t, std::span<const u8> code) {
   const u64 before = t.s().retired;
   REQUIRE(!t.run(code));
   return static_cast<unsigned>(t.s().retired - before);
 }
+unsigned steps(TestCpu& t, std::initializer_list<u8> code) { return steps(t, std::span<const u8>(code.begin(), code.size())); }
 
 constexpr u64 kPage = 0x200000;  // an address with room on all sides
 
@@ -94,6 +98,36 @@ TEST_CASE("a step into a page with decoded code or page tables is as long as any
   t.gpr(RAX) = 0x55;
   CHECK(steps(t, {0xF3, 0xAA}) == 1);
   CHECK(t.peek<u8>(kPage + 199) == 0x55);
+}
+
+TEST_CASE("REP MOVS and STOS leave the same in a page with decoded code as in any other, down and over their source, too") {
+  std::mt19937_64 random(5);
+  for (unsigned n = 0; n < 400; n++) {
+    const unsigned log_size = random() % 4, size = 1 << log_size;
+    const bool down = random() % 2 != 0, stos = random() % 3 == 0;
+    const u64 to = random() % (kPageSize - 8), from = random() % 2 ? to + random() % 64 : random() % (3 * kPageSize);
+    std::vector<u8> code = {0xF3};
+    if (size == 2) code.insert(code.begin(), 0x66);
+    if (size == 8) code.push_back(0x48);
+    code.push_back(static_cast<u8>((stos ? 0xAA : 0xA4) | (size != 1)));
+    std::vector<u8> left[2];
+    for (const bool decoded : {false, true}) {
+      TestCpu t(Mode::Long64);
+      for (u64 k = 0; k < 3 * kPageSize; k += 8) t.poke<u64>(kPage + k, k * 0x9E3779B97F4A7C15);
+      if (decoded) t.memory().mark_code((kPage + kPageSize) >> kPageShift);
+      t.s().flags.assign(kDF, down);
+      t.gpr(RDI) = kPage + kPageSize + to;
+      t.gpr(RSI) = kPage + from;
+      t.gpr(RAX) = 0x1122334455667788;
+      t.gpr(RCX) = 1 + (down ? to : kPageSize - to) / size * (n % 4 + 1) / 4;
+      const unsigned took = steps(t, code);
+      left[decoded].resize(3 * kPageSize + 4);
+      for (u64 k = 0; k < 3 * kPageSize; k++) left[decoded][k] = t.peek<u8>(kPage + k);
+      left[decoded][3 * kPageSize] = static_cast<u8>(took);
+      CHECK(t.gpr(RCX) == 0);
+    }
+    CHECK_MESSAGE(left[0] == left[1], "case ", n);
+  }
 }
 
 TEST_CASE("outside of RAM a step is one iteration") {

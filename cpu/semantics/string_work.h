@@ -42,7 +42,8 @@ class StringWork {
 
   /// A window into memory for the iterations of one step.
   struct Window {
-    u8* host = nullptr;  ///< the first element; nullptr: go by load and store
+    u8* host = nullptr;        ///< the first element; nullptr: go by load and store
+    const u8* slow = nullptr;  ///< else the first element in RAM that may be written, but not directly
     u64 iterations = 1;
   };
   /// True when a step may have more than one iteration.
@@ -54,8 +55,19 @@ class StringWork {
     w.iterations = std::min({left(), until_page_end(lin), until_wrap(offset), until_limit(c.s.seg[seg], offset)});
     if (w.iterations <= 1) return {};
     w.host = c.page_pointer(lin, access);
-    if (w.host == nullptr && !(access == Access::Write && is_ram(lin))) return {};
-    return w;
+    if (w.host == nullptr && access == Access::Write) w.slow = slow_ram(lin);
+    return w.host != nullptr || w.slow != nullptr ? w : Window{};
+  }
+
+  /// Where the elements of a window at `first` begin in memory.
+  const u8* low_end(const u8* first, u64 iterations) const { return down ? first - (iterations - 1) * size_ : first; }
+  /// Stores the elements at `data`, as they lie in memory, through a window at [ES:rDI] that has only `slow`. False: nothing
+  /// was stored, go by store.
+  bool store_at_once(const u8* data, u64 iterations) const {
+    if (iterations < 2 || c.watch != nullptr) return false;
+    const u64 offset = down ? di() - (iterations - 1) * size_ : di();
+    return c.tlb.write_at_once(c.data_context(), c.linear(ES, offset, 1, Access::Write), data,
+                               static_cast<unsigned>(iterations * size_));
   }
 
   /// `iterations` elements were read through a window at [seg:offset].
@@ -107,10 +119,11 @@ class StringWork {
     return down ? ~u64{0} : (u64{seg.limit} + 1 - offset) / size_;
   }
   /// For pages that can be written but not directly: decoded code, page tables.
-  bool is_ram(u64 lin) const {
-    if (c.access_context() != c.data_context()) return false;  // watched: one iteration at a time
+  const u8* slow_ram(u64 lin) const {
+    if (c.access_context() != c.data_context()) return nullptr;  // watched: one iteration at a time
     const Translation t = c.tlb.fill(c.data_context(), lin, Access::Write);
-    return !t.fault && c.memory.page(t.physical).frame != kNoFrame;
+    const PhysicalPage page = t.fault ? PhysicalPage{} : c.memory.page(t.physical);
+    return page.frame != kNoFrame ? page.host + (t.physical & kPageMask) : nullptr;
   }
 
   unsigned size_;
