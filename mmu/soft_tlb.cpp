@@ -237,22 +237,28 @@ void SoftTlb::clear(Kernel& kernel) {
 }
 
 template <class F>
-void SoftTlb::each_table(F&& f) const {
+void SoftTlb::each_table(u64 linear, F&& f) const {
   const auto visit = [&f](TlbTable& table) {
     if (table.count != 0) f(table);
   };
+  const bool lower = linear >> 63 == 0;
   for (const auto& space : spaces_) {
     visit(*space->user);
     visit(*space->supervisor_ac);
   }
-  for (const auto& kernel : kernels_) visit(*kernel->table);
+  for (const auto& kernel : kernels_)
+    if (!lower || kernel->has_lower || !kernel->mode.long_mode) visit(*kernel->table);
+}
+template <class F>
+void SoftTlb::each_table(F&& f) const {
+  each_table(~u64{0}, f);
 }
 
 void SoftTlb::drop_page(u64 linear) {
   stats_.page_drops++;
   epoch_++;
   const u64 slot = TlbTable::slot_of(linear);
-  each_table([&](TlbTable& t) {
+  each_table(linear, [&](TlbTable& t) {
     if (t.read_tag[slot] == linear || t.exec_tag[slot] == linear || t.write_tag[slot] == linear) empty_slot(t, slot);
   });
 }
@@ -260,9 +266,9 @@ void SoftTlb::drop_page(u64 linear) {
 void SoftTlb::drop_range(TlbTable& t, u64 linear, u64 size) {
   const u64 pages = size >> kPageShift;
   const auto drop = [&](u64 slot) {
-    // Emptying a slot that is empty already does no harm.
-    if (t.read_tag[slot] - linear < size || t.exec_tag[slot] - linear < size || t.write_tag[slot] - linear < size)
-      empty_slot(t, slot);
+    // What may not be executed, say, has an empty tag for that, which is an address, too.
+    const auto in_range = [&, empty = TlbTable::empty_tag(slot)](u64 tag) { return tag - linear < size && tag != empty; };
+    if (in_range(t.read_tag[slot]) || in_range(t.exec_tag[slot]) || in_range(t.write_tag[slot])) empty_slot(t, slot);
   };
   if (pages < t.count) {
     for (u64 page = 0; page < pages; page++) drop(TlbTable::slot_of(linear + (page << kPageShift)));
@@ -274,13 +280,13 @@ void SoftTlb::drop_range(TlbTable& t, u64 linear, u64 size) {
 void SoftTlb::drop_range(u64 linear, u64 size) {
   stats_.range_drops++;
   epoch_++;
-  each_table([&](TlbTable& t) { drop_range(t, linear, size); });
+  each_table(linear, [&](TlbTable& t) { drop_range(t, linear, size); });
 }
 
 void SoftTlb::drop_range_of(u32 root, u64 linear, u64 size) {
   stats_.range_drops++;
   epoch_++;
-  each_table([&](TlbTable& t) {
+  each_table(linear, [&](TlbTable& t) {
     if (t.root == root) drop_range(t, linear, size);
   });
 }

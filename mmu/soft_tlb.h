@@ -198,6 +198,9 @@ class SoftTlb final : public TranslationCache {
   static void clear(TlbTable& table);
   static void clear(Kernel& kernel);
   static void drop_range(TlbTable& table, u64 linear, u64 size);
+  /// The tables that may have something of `linear`: a kernel that has nothing of the lower half is left out.
+  template <class F>
+  void each_table(u64 linear, F&& f) const;
   template <class F>
   void each_table(F&& f) const;
 

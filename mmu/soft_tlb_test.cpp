@@ -116,6 +116,17 @@ TEST_CASE_FIXTURE(Fixture, "an upper entry that goes takes only what came throug
   CHECK_FALSE(reads(0x20'0000));
 }
 
+TEST_CASE_FIXTURE(Fixture, "an upper entry that goes leaves pages elsewhere that may be read only") {
+  memory.bus_write(0x1008, 8, 0x2000 | kAll);  // the same again, 512 GiB further up
+  constexpr u64 kElsewhere = u64{1} << 39;
+  for (u64 page = 5; page < 8; page++) map(page, 0x10'0000, 1 | 4 | u64{1} << 63);
+  for (u64 page = 5; page < 8; page++) fill(kElsewhere | page << kPageShift);
+  fill(0x9000);
+  memory.bus_write(0x1000, 8, 0);
+  CHECK_FALSE(reads(0x9000));
+  for (u64 page = 5; page < 8; page++) CHECK(reads(kElsewhere | page << kPageShift));
+}
+
 TEST_CASE_FIXTURE(Fixture, "a change made through the TLB itself is seen as well") {
   map(7, 0x4000);  // the page table, mapped at 0x7000
   fill(0x5000);
