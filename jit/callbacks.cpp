@@ -145,6 +145,8 @@ u8* Translator::Impl::follow(EngineSlots* slots, u64 link) noexcept {
   Cpu& c = *from_slot<Cpu>(slots, kCpu);
   const Link& l = self.blocks.link(static_cast<u32>(link));
   if (l.mismatch || (l.counter != nullptr && *l.counter == 0)) return nullptr;
+  // A run that ends here fetches nothing: the target's page is not accessed yet.
+  if (slots->slot[kBudget] == 0) return nullptr;
   const u64 linear = code_linear(c, l.target);
   if (c.bits64() && !is_canonical(linear)) return nullptr;
   if (c.tlb.find_exec(c.data_context(), linear, 1) == nullptr) c.tlb.fill(c.data_context(), linear, Access::Execute);

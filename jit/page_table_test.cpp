@@ -100,3 +100,32 @@ TEST_CASE("programs that write page tables and look through them give the same s
   CHECK(slow > 5000);
   CHECK(interpreted < slow);  // most stores to tables don't need it
 }
+
+TEST_CASE("the page that a jump leads to is accessed when an instruction there is executed, not before") {
+  if (!jit::translator_supported()) return;
+  constexpr u64 kTarget = kFrames + 0x40, kEntry = kPt + 8 * (kFrames >> 12), kAccessed = 0x20;
+  // mov rdx, rdi: nothing; then jmp or call kTarget, or jmp rcx.
+  for (const std::vector<u8>& jump : {std::vector<u8>{0xE9, 0, 0, 0, 0}, {0xE8, 0, 0, 0, 0}, {0xFF, 0xE1}}) {
+    for (const bool chaining : {true, false}) {
+      std::vector<u8> code = {0x48, 0x89, 0xFA};
+      code.insert(code.end(), jump.begin(), jump.end());
+      if (jump.size() == 5) store_as<u32>(&code[4], static_cast<u32>(kTarget - M::kCode - code.size()));
+      const jit::TranslatorOptions options{.chaining = chaining, .verify = true};
+      Side side(&options, code, 1);
+      side.m.write<u8>(kTarget, 0x90);
+      side.m.write<u8>(kTarget + 1, 0x90);
+      for (unsigned round = 0; round < 8; round++) {
+        side.m.write<u64>(kEntry, kFrames | 3);
+        side.m.cpu.s.gpr[RCX] = kTarget;
+        side.m.cpu.s.rip = M::kCode;
+        side.m.cpu.refresh();
+        side.m.run(2);
+        CHECK(side.m.cpu.s.rip == kTarget);
+        CHECK((side.m.read<u64>(kEntry) & kAccessed) == 0);
+        side.m.run(1);
+        CHECK(side.m.cpu.s.rip == kTarget + 1);
+        CHECK((side.m.read<u64>(kEntry) & kAccessed) != 0);
+      }
+    }
+  }
+}

@@ -166,7 +166,7 @@ void Translator::Impl::enter(Cpu& c, u32 number, const u64& until, u32 mode_key,
       if (c.limit() != 0) c.set_limit(1);
       return;
     }
-    if (why == Exit::Budget) return;
+    if (why == Exit::Budget || c.s.retired == until) return;
     const u64 flushes = stats.flushes;
     number = lookup(c, mode_key, mode);
     if (number == kNoBlock) return;

@@ -84,6 +84,9 @@ class Module(unittest.TestCase):
     def test_several_processors(self):
         self.check("cloud", 3, ["jit" if "jit" in engines() else "interp"])
 
+    def test_the_kernel_for_any_machine(self):
+        self.check("amd64", 2, ["jit" if "jit" in engines() else "interp"])
+
 
 if __name__ == "__main__":
     unittest.main()
