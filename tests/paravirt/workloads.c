@@ -116,7 +116,7 @@ static void w_ldt(void) {
 /* the same while other processors run threads of this process: each change has to reach them */
 static void w_ldt_threads(void) {
   start_others(spin);
-  change_ldt(rounds(3000));
+  change_ldt(rounds(30000));
   stop_others();
 }
 
@@ -151,10 +151,10 @@ static void w_forkexec(void) {
 }
 static void w_nothing(void) { _exit(0); }
 
-/* first touches of fresh pages */
+/* first touches of fresh pages; so many that the machine's own memory, which its host gives when it is touched first, weighs little */
 static void w_fault(void) {
   const size_t size = 64 << 20;
-  for (long n = rounds(12); n > 0; n--) {
+  for (long n = rounds(36); n > 0; n--) {
     char *p = mmap(0, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
     must(p != MAP_FAILED, "mmap");
     madvise(p, size, MADV_NOHUGEPAGE);
