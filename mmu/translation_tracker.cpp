@@ -138,7 +138,7 @@ void TranslationTracker::write_table(u32 frame, u32 offset, const u8* data, u32 
   Table& table = *tables_[table_of_[frame] - 1];
   const u32 entry_bytes = table.entry_bytes;
   u32 done = 0;
-  if (!entries_in_use(frame, offset, size)) {
+  if (size > entry_bytes && !entries_in_use(frame, offset, size)) {
     std::memcpy(page + offset, data, size);
     done = size;
   }

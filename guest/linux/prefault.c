@@ -79,14 +79,12 @@ __used __aligned(1024) static void callgate_before_fault(struct vm_area_struct *
 
 	if (!suits(vma, flags))
 		return;
-	if (this_cpu_read(last_run.next) == page)
+	if (this_cpu_read(last_run.next) == page) {
 		pages = min(2 * this_cpu_read(last_run.pages) + 1, prefault);
-	if (pages)
 		entry = entry_of(vma->vm_mm, page);
-	if (!entry)
-		pages = 0;
+	}
 	end = min(vma->vm_end, (page & PMD_MASK) + PMD_SIZE);
-	for (n = 1; n <= pages && page + n * PAGE_SIZE < end; n++) {
+	for (n = 1; entry && n <= pages && page + n * PAGE_SIZE < end; n++) {
 		/* Nothing is there yet, not even a page that was swapped out. */
 		if (!pte_none(READ_ONCE(entry[n])) ||
 		    (handle_fault(vma, page + n * PAGE_SIZE, FAULT_FLAG_WRITE, NULL) & VM_FAULT_ERROR))

@@ -4,12 +4,12 @@
 
 #include <array>
 #include <random>
-#include <utility>
 #include <vector>
 
 #include "cpu/hooked_code.h"
 #include "jit/test_engine.h"
 #include "paravirt/abi.h"
+#include "paravirt/test_functions.h"
 #include "paravirt/test_host.h"
 
 using namespace callgate;
@@ -19,7 +19,6 @@ using test::TestMachine;
 
 namespace {
 
-using Bytes = std::vector<u8>;
 using Random = std::mt19937_64;
 
 // Functions in one page; another frame has the same ones but for some bytes, and may be mapped there instead.
@@ -31,20 +30,9 @@ struct Function {
   Intrinsic kind;
   Bytes bytes;
 };
-const std::vector<Function> kAll = {
-    {Intrinsic::ClearPage, {0xB9, 0x00, 0x10, 0x00, 0x00, 0x31, 0xC0, 0xF3, 0xAA, 0xC3}},
-    {Intrinsic::CopyPage, {0xB9, 0x00, 0x02, 0x00, 0x00, 0xF3, 0x48, 0xA5, 0xC3}},
-    {Intrinsic::Memcpy, {0x48, 0x89, 0xF8, 0x48, 0x89, 0xD1, 0xF3, 0xA4, 0xC3}},
-    {Intrinsic::Memset, {0x49, 0x89, 0xF9, 0x40, 0x88, 0xF0, 0x48, 0x89, 0xD1, 0xF3, 0xAA, 0x4C, 0x89, 0xC8, 0xC3}},
-    {Intrinsic::CopyUser, {0x0F, 0x01, 0xCB, 0x89, 0xD1, 0xF3, 0xA4, 0x31, 0xC0, 0x0F, 0x01, 0xCA, 0xC3}},
-    {Intrinsic::Delay, {0x48, 0xFF, 0xCF, 0x75, 0xFB, 0xC3}},
-};
-
-u64 fnv(const Bytes& bytes) {
-  u64 hash = 0xCBF29CE484222325;
-  for (const u8 b : bytes) hash = (hash ^ b) * 0x100000001B3;
-  return hash;
-}
+const std::vector<Function> kAll = {{Intrinsic::ClearPage, kClearPage}, {Intrinsic::CopyPage, kCopyPage},
+                                    {Intrinsic::Memcpy, kMemcpy},       {Intrinsic::Memset, kMemset},
+                                    {Intrinsic::CopyUser, kCopyUser},   {Intrinsic::Delay, kDelay}};
 
 class Program {
  public:
@@ -75,19 +63,20 @@ class Program {
     switch (pick(12)) {
       default: {  // a call
         const bool pages = f.kind == Intrinsic::ClearPage || f.kind == Intrinsic::CopyPage;
-        const u64 offset = pages && pick(8) != 0 ? 0 : pick(4096), page = pick(kDataPages);
-        load(RDI, f.kind == Intrinsic::Delay ? 1 + pick(200) : kData + (page << kPageShift) + offset);
-        load(RSI, f.kind == Intrinsic::Memset ? pick(256) : kData + ((page + 1 + pick(kDataPages - 1)) % kDataPages << kPageShift) + (pages ? 0 : pick(4096)));
+        const unsigned page = pick(kDataPages), other_page = (page + 1 + pick(kDataPages - 1)) % kDataPages;
+        const u64 to = kData + (page << kPageShift) + (pages && pick(8) != 0 ? 0 : pick(4096));
+        const u64 from = kData + (other_page << kPageShift) + (pages ? 0 : pick(4096));
+        load(RDI, f.kind == Intrinsic::Delay ? 1 + pick(200) : to);
+        load(RSI, f.kind == Intrinsic::Memset ? pick(256) : from);
         load(RDX, pick(6) == 0 ? 0 : pick(3000));
         emit({0xE8});
         number(address_of(function) - (TestMachine::kCode + code.size() + 4), 4);
         break;
       }
-      case 0:  // mov byte [function + n], what is there, mostly
+      case 0:  // mov byte [function + n], what is meant to be there, mostly; else a RET
       case 1: {
         const unsigned at = pick(static_cast<unsigned>(f.bytes.size()));
         load(RAX, address_of(function) + at);
-        // A clear carry for a page or a count: what isn't an instruction any more must end in a fault.
         emit({0xC6, 0x00, pick(4) == 0 ? 0xC3u : f.bytes[at]});
         break;
       }
@@ -117,7 +106,7 @@ class Program {
     load(R8, 0);
     load(R9, 0);
     load(RAX, what);
-    emit({0xE5, 0xE4});                 // in eax, 0E4h
+    emit({0xE5, 0xE4});                          // in eax, 0E4h
     emit({0x49, 0x01, 0xC2, 0x49, 0x01, 0xDA});  // add r10, rax; add r10, rbx
   }
   Random& random_;
@@ -127,12 +116,13 @@ class Side : public TestHost {
  public:
   Side(const jit::TranslatorOptions* options, const Bytes& code) : TestHost(kCallgate) {
     TestMachine& machine = *this;
-    if (options != nullptr) translator = &jit::use_translator(machine, *options);
+    if (options != nullptr) jit::use_translator(machine, *options);
     long64();
     for (u64 n = 0; n < 512; n++) write<u64>(kPageTable + 8 * n, n << kPageShift | 3);
     write<u64>(kTables + 0x2000, kPageTable | 7);
-    // A fault begins the program again.
-    for (unsigned v = 0; v < 32; v++) ram_map.bus_write(handler(v), Bytes{0xBC, 0x00, 0x00, 0x02, 0x00, 0xB8, 0x00, 0x80, 0x00, 0x00, 0xFF, 0xE0});
+    // A fault begins the program again: mov esp, kStack0; mov eax, kCode; jmp rax.
+    const Bytes again = {0xBC, 0x00, 0x00, 0x02, 0x00, 0xB8, 0x00, 0x80, 0x00, 0x00, 0xFF, 0xE0};
+    for (unsigned v = 0; v < 32; v++) ram_map.bus_write(handler(v), again);
     Random random(1);
     Bytes data(kDataPages << kPageShift);
     for (u8& b : data) b = static_cast<u8>(random());
@@ -159,7 +149,6 @@ class Side : public TestHost {
     hypervisor->hooks->sync(hooks);
     return {jit::registers_hash(machine), jit::memory_hash(machine, kMemoryEnd), hooks.digest()};
   }
-  jit::Translator* translator = nullptr;
 };
 
 }  // namespace
