@@ -88,9 +88,27 @@ u32 BlockCache::add_variant(u32 head, TranslatedBlock block, u32 instead_of) {
   return head;
 }
 
+unsigned BlockCache::met_while_roaming(const BlockKey& key) {
+  const auto it = frames_.find(key.frame);
+  if (it == frames_.end() || it->second.places < kPlacesOfRoamer) return 0;
+  Frame& frame = it->second;
+  const u64 place = key.rip & ~kPageMask;
+  if (frame.met == nullptr || frame.met_at != place) {
+    frame.met = std::make_unique<u16[]>(kPageSize / kGranule);
+    frame.met_at = place;
+  }
+  u16& met = frame.met[(key.rip & kPageMask) / kGranule];
+  if (met < 65535) met++;
+  return met;
+}
+
 u32 BlockCache::add(TranslatedBlock block) {
   const u32 number = next_number();
   Frame& frame = frames_[block.key.frame];
+  if (const u64 place = block.key.rip & ~kPageMask; frame.place != place) {
+    frame.place = place;
+    frame.places++;
+  }
   frame.watched = true;
   frame.blocks.push_back(number);
   frame.granules |= granules_of(block.offset, block.bytes);

@@ -73,9 +73,13 @@ void Translator::Impl::flush() {
   code_changed = true;
 }
 
-// Much of what a kernel executes while it starts it executes once.
+// Much of what a kernel executes while it starts it executes once; and what a process executes of a library that lies elsewhere in
+// each process has to be translated for it alone. A translation of a few instructions costs as much as a thousand in the interpreter.
 bool Translator::Impl::is_cold(const BlockKey& key) {
   if (options.interpret_first == 0 || key.entry != 0 || (key.mode & kModeUngrouped)) return false;
+  const unsigned met_here = blocks.met_while_roaming(key);
+  roaming = met_here != 0;
+  if (roaming) return met_here < kRoamerMeets;
   u8& times = met[((key.rip ^ u64{key.frame} << 40) * 0x9E3779B97F4A7C15ull >> 32) % kPlaces];
   if (times >= options.interpret_first) return false;
   times++;

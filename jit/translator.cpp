@@ -53,7 +53,9 @@ void Translator::Impl::run(Cpu& c, const u64& until, const bool& stop) {
         }
         if (cold) {
           cold = false;
-          interpreter.advance_to_branch(c, until);
+          constexpr u64 kRoamingStretch = 128;
+          if (roaming) interpreter.advance(c, std::min(until, c.s.retired + kRoamingStretch));
+          else interpreter.advance_to_branch(c, until);
         } else {
           interpreter.advance(c, end);
         }

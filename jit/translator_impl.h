@@ -56,7 +56,10 @@ struct Translator::Impl final : CodeListener {
   /// How often code was met, by a hash of its place: what is met seldom isn't worth a translation.
   std::vector<u8> met = std::vector<u8>(kPlaces);
   static constexpr std::size_t kPlaces = 1 << 16;
-  bool cold = false;  ///< lookup() left code to the interpreter for that reason
+  /// The same for code that roams (BlockCache::met_while_roaming), a stretch of instructions each time.
+  static constexpr unsigned kRoamerMeets = 32;
+  bool cold = false;     ///< lookup() left code to the interpreter for that reason
+  bool roaming = false;  ///< and it was code that roams
   u64 flush_at = 0;
   u64 time_before_count = 0;  ///< the platform's time less the count of retired instructions, in this run()
   /// What the views in the far slots were made from.
