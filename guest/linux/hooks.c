@@ -9,26 +9,27 @@
 
 #include "module.h"
 
-static unsigned long (*lookup_name)(const char *name);
-static int (*lookup_size)(unsigned long address, unsigned long *size, unsigned long *offset);
-
 /* kallsyms_lookup_name() is not for modules; a probe on it tells where it is. */
-static int find_lookups(void)
+unsigned long callgate_symbol(const char *name)
 {
-	struct kprobe probe = { .symbol_name = "kallsyms_lookup_name" };
-	int error = register_kprobe(&probe);
+	static unsigned long (*lookup_name)(const char *name);
 
-	if (error)
-		return error;
-	lookup_name = (void *)probe.addr;
-	unregister_kprobe(&probe);
-	lookup_size = (void *)lookup_name("kallsyms_lookup_size_offset");
-	return lookup_size ? 0 : -ENOENT;
+	if (!lookup_name) {
+		struct kprobe probe = { .symbol_name = "kallsyms_lookup_name" };
+
+		if (register_kprobe(&probe))
+			return 0;
+		lookup_name = (void *)probe.addr;
+		unregister_kprobe(&probe);
+	}
+	return lookup_name(name);
 }
+
+static int (*lookup_size)(unsigned long address, unsigned long *size, unsigned long *offset);
 
 static bool hook(const char *name, u32 kind, u64 detail1, u64 detail2)
 {
-	unsigned long at = lookup_name(name), size = 0, offset = 0;
+	unsigned long at = callgate_symbol(name), size = 0, offset = 0;
 	u64 slot = 0;
 	u32 status;
 
@@ -64,11 +65,12 @@ int callgate_hooks_init(void)
 		{ "copy_user_generic_string", CALLGATE_COPY_USER_FUNCTION },
 		{ "copy_user_generic_unrolled", CALLGATE_COPY_USER_FUNCTION },
 	};
-	int i, error = find_lookups();
 	bool any = false;
+	int i;
 
-	if (error)
-		return error;
+	lookup_size = (void *)callgate_symbol("kallsyms_lookup_size_offset");
+	if (!lookup_size)
+		return -ENOENT;
 	any |= hook("delay_tsc", CALLGATE_DELAY_FUNCTION, 0, 0);
 	for (i = 0; all_hooks && i < ARRAY_SIZE(functions); i++)
 		any |= hook(functions[i].name, functions[i].kind, 0, 0);

@@ -1,13 +1,13 @@
 // SPDX-License-Identifier: MIT OR GPL-2.0-only
 /*
  * Callgate's port for Linux 6.1: a console, a clock source and clock events, an idle driver, IPIs to many processors in one call, a
- * panic notifier, /dev/callgate for tests, hooks of the kernel's own functions, and pages ahead of page faults. Found by CPUID; on
- * any other machine the module does not load. Each part can be left out: console=0 clock=0 idle=0 ipi=0 panic=0 device=0 hooks=0
- * prefault=0.
+ * panic notifier, /dev/callgate for tests, hooks of the kernel's own functions, pages ahead of page faults, and new programs where a
+ * translator likes them. Found by CPUID; on any other machine the module does not load. Each part can be left out: console=0 clock=0
+ * idle=0 ipi=0 panic=0 device=0 hooks=0 prefault=0 working_set=0 layout=0 sched=0.
  */
 #include "module.h"
 
-static bool console = true, clock = true, idle = true, ipi = true, use_panic = true, device = true, hooks = true;
+static bool console = true, clock = true, idle = true, ipi = true, use_panic = true, device = true, hooks = true, layout = true, sched = true;
 module_param(console, bool, 0444);
 module_param(clock, bool, 0444);
 module_param(idle, bool, 0444);
@@ -15,6 +15,8 @@ module_param(ipi, bool, 0444);
 module_param_named(panic, use_panic, bool, 0444);
 module_param(device, bool, 0444);
 module_param(hooks, bool, 0444);
+module_param(layout, bool, 0444);
+module_param(sched, bool, 0444);
 
 static uint panic_exit;
 module_param(panic_exit, uint, 0444);
@@ -42,7 +44,10 @@ static int __init callgate_init(void)
 		{ "ipi", &ipi, CALLGATE_F_IRQ, callgate_ipi_init },
 		{ "device", &device, CALLGATE_F_TEST, callgate_device_init },
 		{ "hooks", &hooks, CALLGATE_F_HOOKS, callgate_hooks_init },
+		{ "layout", &layout, CALLGATE_F_ALL, callgate_layout_init },
+		{ "sched", &sched, CALLGATE_F_ALL, callgate_sched_init },
 		{ "prefault", NULL, CALLGATE_F_ALL, callgate_prefault_init },
+		{ "intercept", NULL, CALLGATE_F_ALL, callgate_intercept_init }, /* what layout and prefault asked for */
 		/* Last: with events=1 and several processors, a part behind it that takes a kprobe away never got done waiting for RCU. */
 		{ "clock", &clock, CALLGATE_F_TIME, callgate_clock_init },
 	};

@@ -20,5 +20,19 @@ int callgate_ipi_init(void);
 int callgate_device_init(void);
 int callgate_hooks_init(void);
 int callgate_prefault_init(void);
+int callgate_sched_init(void);
+int callgate_layout_init(void);
+int callgate_intercept_init(void);
+
+/* Where a symbol of the kernel's is, exported or not; 0: it has none of that name. */
+unsigned long callgate_symbol(const char *name);
+
+/*
+ * Has HANDLER called before a function of the kernel's, with its first four arguments, which it may change. What it returns, if not 0,
+ * is the function's result, and the function is not executed. The function without that: for calls from the handler; NULL: it can't be
+ * intercepted. In effect from callgate_intercept_init() on.
+ */
+typedef unsigned long (*callgate_handler)(unsigned long *arguments);
+void *callgate_intercept(unsigned long function, callgate_handler handler);
 
 #endif

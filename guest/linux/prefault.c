@@ -1,21 +1,27 @@
 // SPDX-License-Identifier: MIT OR GPL-2.0-only
 /*
  * Pages ahead of a page fault. An exception costs an emulated processor as much as a thousand instructions; what the kernel does for
- * one more page costs much less. So where a process writes new pages of anonymous memory one after the other, a fault brings some of the
- * next ones, too: one at first, twice as many each time, up to prefault=N. Read-ahead for memory, as the kernel itself does it for
- * files (fault_around_bytes). Pages that are there, shared, copied on write or watched by userfaultfd are left alone.
+ * one more page costs much less. So a fault brings others along:
+ *   - where a process writes new pages of anonymous memory one after the other, some of the next ones: one at first, twice as many each
+ *     time, up to prefault=N. Read-ahead for memory, as the kernel itself does it for files (fault_around_bytes);
+ *   - elsewhere those that the program is known to use (working_set.c): working_set=1.
+ * Pages that are there, shared, swapped out or watched by userfaultfd are left alone.
  */
-#include <linux/ftrace.h>
 #include <linux/mm.h>
 #include <linux/percpu.h>
 #include <linux/pgtable.h>
 #include <linux/userfaultfd_k.h>
 
 #include "module.h"
+#include "working_set.h"
 
 static uint prefault = 64;
 module_param(prefault, uint, 0444);
 MODULE_PARM_DESC(prefault, "most pages that a page fault brings ahead of it; 0: none");
+
+static bool working_set = true;
+module_param(working_set, bool, 0444);
+MODULE_PARM_DESC(working_set, "bring the pages that the same program used before");
 
 /* Where a run of faults is to go on, if it does. A guess: that of another process's does no harm. */
 struct run {
@@ -24,12 +30,12 @@ struct run {
 };
 static DEFINE_PER_CPU(struct run, last_run);
 
-static bool suits(struct vm_area_struct *vma, unsigned int flags)
+/* Memory that is the process's own alone, as far as anything in it is written. */
+static bool suits(const struct vm_area_struct *vma)
 {
-	const unsigned int wanted = FAULT_FLAG_USER | FAULT_FLAG_WRITE;
-
-	return (flags & wanted) == wanted && !vma->vm_ops && vma->vm_mm == current->mm && !userfaultfd_armed(vma) &&
-	       !(vma->vm_flags & (VM_SHARED | VM_PFNMAP | VM_LOCKED | VM_GROWSDOWN | VM_GROWSUP));
+	return vma->vm_mm == current->mm && (!vma->vm_ops || vma->vm_ops->map_pages == filemap_map_pages) &&
+	       (vma->vm_flags & (VM_WRITE | VM_SHARED | VM_PFNMAP | VM_MIXEDMAP | VM_HUGETLB | VM_LOCKED)) == VM_WRITE &&
+	       !userfaultfd_armed((struct vm_area_struct *)vma);
 }
 
 /* The page table's entry of an address, or NULL where there is no table for it yet. No table goes away under mmap_lock. */
@@ -52,74 +58,177 @@ static pte_t *entry_of(struct mm_struct *mm, unsigned long address)
 	return pte_offset_kernel(pmd, address);
 }
 
-/* handle_mm_fault() behind the call that ftrace has put at its entry: what is called from here doesn't come back here. */
-static vm_fault_t (*handle_fault)(struct vm_area_struct *vma, unsigned long address, unsigned int flags, struct pt_regs *regs) =
-	handle_mm_fault;
+/* handle_mm_fault() and filemap_map_pages() themselves: what is called by these doesn't come here again. */
+static vm_fault_t (*handle_fault)(struct vm_area_struct *vma, unsigned long address, unsigned int flags, struct pt_regs *regs);
+static vm_fault_t (*map_pages)(struct vm_fault *fault, pgoff_t first, pgoff_t last);
 
-static void find_handler(void)
+/* A page of a process by a name that is the same each time its program runs, wherever its parts were put this time. */
+struct page_name {
+	enum { kImage, kHeap, kStack, kMapped } part;
+	unsigned long page;
+};
+
+static struct page_name name_of(const struct mm_struct *mm, unsigned long page)
 {
-	static const u8 endbr64[] = {0xF3, 0x0F, 0x1E, 0xFA}, nop5[] = {0x0F, 0x1F, 0x44, 0x00, 0x00};
-	const u8 *at = (const u8 *)handle_mm_fault;
+	const unsigned long number = page >> PAGE_SHIFT;
 
-	if (!memcmp(at, endbr64, sizeof(endbr64)))
-		at += sizeof(endbr64);
-	if (!memcmp(at, nop5, sizeof(nop5)))
-		handle_fault = (void *)(at + sizeof(nop5));
+	if (page < mm->start_brk && page >= mm->start_code) /* the program's own data */
+		return (struct page_name){ kImage, number - (mm->start_code >> PAGE_SHIFT) };
+	if (page < mm->brk && page >= mm->start_brk)
+		return (struct page_name){ kHeap, number - (mm->start_brk >> PAGE_SHIFT) };
+	if (page <= mm->start_stack && page + (CALLGATE_NEIGHBOURS / 2 << PAGE_SHIFT) > mm->start_stack)
+		return (struct page_name){ kStack, number + CALLGATE_NEIGHBOURS - 1 - (mm->start_stack >> PAGE_SHIFT) };
+	/* Libraries' data: they are put there one below the other. */
+	return (struct page_name){ kMapped, number - (mm->mmap_base >> PAGE_SHIFT) };
 }
 
-/*
- * Before handle_mm_fault(), which it calls for other pages without FAULT_FLAG_USER and without leave to give up the lock. Aligned,
- * since it should not lie in two pages: an instruction that does is slow.
- */
-__used __aligned(1024) static void callgate_before_fault(struct vm_area_struct *vma, unsigned long address, unsigned int flags)
+/* What a write finds at an entry: a page that a fork() left to two, or none of the process's own. */
+static enum callgate_use use_of(pte_t entry)
 {
-	unsigned long page = address & PAGE_MASK, end;
-	pte_t *entry = NULL;
-	uint n, pages = 0;
+	return pte_present(entry) && pfn_valid(pte_pfn(entry)) && PageAnon(pfn_to_page(pte_pfn(entry))) ? CALLGATE_COPIES : CALLGATE_WRITES;
+}
 
-	if (!suits(vma, flags))
-		return;
-	if (this_cpu_read(last_run.next) == page) {
-		pages = min(2 * this_cpu_read(last_run.pages) + 1, prefault);
-		entry = entry_of(vma->vm_mm, page);
-	}
-	end = min(vma->vm_end, (page & PMD_MASK) + PMD_SIZE);
-	for (n = 1; entry && n <= pages && page + n * PAGE_SIZE < end; n++) {
-		/* Nothing is there yet, not even a page that was swapped out. */
-		if (!pte_none(READ_ONCE(entry[n])) ||
-		    (handle_fault(vma, page + n * PAGE_SIZE, FAULT_FLAG_WRITE, NULL) & VM_FAULT_ERROR))
+/* Whether a write of that kind would bring a page there. Not where one was swapped out. */
+static bool waits(pte_t entry, enum callgate_use use)
+{
+	if (pte_none(entry))
+		return use == CALLGATE_WRITES;
+	return pte_present(entry) && !pte_write(entry) && !pte_protnone(entry) && use_of(entry) == use;
+}
+
+static bool bring(struct vm_area_struct *vma, unsigned long page)
+{
+	return !(handle_fault(vma, page, FAULT_FLAG_WRITE, NULL) & VM_FAULT_ERROR);
+}
+
+/* The next pages behind one that goes on where the last fault ended. */
+static void bring_next(struct vm_area_struct *vma, unsigned long page, pte_t *entry, unsigned long end)
+{
+	const bool goes_on = this_cpu_read(last_run.next) == page;
+	const uint pages = goes_on ? min(2 * this_cpu_read(last_run.pages) + 1, prefault) : 0;
+	uint n;
+
+	for (n = 1; entry && n <= pages && page + n * PAGE_SIZE < end; n++)
+		if (!pte_none(READ_ONCE(entry[n])) || !bring(vma, page + n * PAGE_SIZE))
 			break;
-	}
 	this_cpu_write(last_run.next, page + n * PAGE_SIZE);
 	this_cpu_write(last_run.pages, n - 1);
 }
 
-/* What ftrace calls at the function's entry: keeps its arguments. */
-void callgate_fault_entry(void);
-asm(".pushsection .text, \"ax\", @progbits\n"
-    ".type callgate_fault_entry, @function\n"
-    ".globl callgate_fault_entry\n"
-    "callgate_fault_entry:\n"
-    "	pushq %rbp\n"
-    "	movq %rsp, %rbp\n"
-    "	pushq %rdi\n"
-    "	pushq %rsi\n"
-    "	pushq %rdx\n"
-    "	pushq %rcx\n"
-    "	call callgate_before_fault\n"
-    "	popq %rcx\n"
-    "	popq %rdx\n"
-    "	popq %rsi\n"
-    "	popq %rdi\n"
-    "	leave\n"
-    ASM_RET
-    ".size callgate_fault_entry, .-callgate_fault_entry\n"
-    ".popsection\n");
+/* Those around it, in the same page table, that the program writes, too. */
+static void bring_known(struct vm_area_struct *vma, unsigned long page, const pte_t *entry)
+{
+	const enum callgate_use use = entry ? use_of(READ_ONCE(*entry)) : CALLGATE_WRITES;
+	const struct page_name name = name_of(vma->vm_mm, page);
+	const unsigned long own = name.page % CALLGATE_NEIGHBOURS;
+	DECLARE_BITMAP(known, CALLGATE_NEIGHBOURS);
+	unsigned long n;
+
+	if (!vma->vm_mm->start_code || !callgate_working_set(use, name.part, name.page, known))
+		return;
+	for_each_set_bit(n, known, CALLGATE_NEIGHBOURS) {
+		const unsigned long at = page + (n - own) * PAGE_SIZE;
+
+		if (n == own || (at ^ page) & PMD_MASK || (entry && !waits(READ_ONCE(entry[(long)(n - own)]), use)))
+			continue;
+		if (at < vma->vm_start || at >= vma->vm_end) {
+			vma = find_vma(current->mm, at);
+			if (!vma)
+				return;
+			if (at < vma->vm_start || !suits(vma))
+				continue;
+		}
+		if (!bring(vma, at))
+			return;
+	}
+}
+
+/* Before handle_mm_fault(vma, address, flags, ...). Aligned, since it should not lie in two pages: an instruction that does is slow. */
+__aligned(1024) static unsigned long before_fault(unsigned long *arguments)
+{
+	struct vm_area_struct *const vma = (void *)arguments[0];
+	const unsigned long page = arguments[1] & PAGE_MASK, flags = arguments[2];
+	pte_t *entry;
+
+	if (!(flags & FAULT_FLAG_WRITE) || flags & (FAULT_FLAG_REMOTE | FAULT_FLAG_UNSHARE) || !suits(vma))
+		return 0;
+	entry = entry_of(vma->vm_mm, page);
+	if (working_set)
+		bring_known(vma, page, entry);
+	if (prefault && !vma->vm_ops && !(vma->vm_flags & (VM_GROWSDOWN | VM_GROWSUP)))
+		bring_next(vma, page, entry, min(vma->vm_end, (page & PMD_MASK) + PMD_SIZE));
+	return 0;
+}
+
+/* Whether another mapping of the same file may have its pages, too. */
+static bool maps(const struct vm_area_struct *vma, const struct address_space *mapping)
+{
+	return vma->vm_file && vma->vm_file->f_mapping == mapping && vma->vm_ops && vma->vm_ops->map_pages == filemap_map_pages &&
+	       vma->vm_flags & (VM_READ | VM_EXEC) && !userfaultfd_armed((struct vm_area_struct *)vma);
+}
+
+/*
+ * Before filemap_map_pages(fault, first, last), which is to map these pages of a file, those around the one that was not there. Maps the
+ * known ones instead, run by run, wherever the page table has them mapped, and leaves the run with the page itself to the function.
+ */
+__aligned(1024) static unsigned long before_map(unsigned long *arguments)
+{
+	struct vm_fault *const fault = (void *)arguments[0];
+	struct mm_struct *const mm = fault->vma->vm_mm;
+	struct address_space *const mapping = fault->vma->vm_file->f_mapping;
+	const pgoff_t window = round_down(fault->pgoff, CALLGATE_NEIGHBOURS);
+	const unsigned long table = fault->address & PMD_MASK;
+	DECLARE_BITMAP(known, CALLGATE_NEIGHBOURS);
+	struct vm_area_struct *vma;
+
+	if (mm != current->mm || !callgate_working_set(CALLGATE_READS, (uintptr_t)mapping, fault->pgoff, known))
+		return 0;
+	for (vma = find_vma(mm, table); vma && vma->vm_start < table + PMD_SIZE; vma = find_vma(mm, vma->vm_end)) {
+		struct vm_fault one = {
+			.vma = vma,
+			.gfp_mask = fault->gfp_mask,
+			.flags = fault->flags,
+			.pmd = fault->pmd,
+			.pud = fault->pud,
+			.orig_pte = fault->orig_pte,
+		};
+		/* Its pages in this page table, and of these the ones in the window. */
+		const unsigned long low = max(vma->vm_start, table), high = min(vma->vm_end, table + PMD_SIZE);
+		const pgoff_t begin = vma->vm_pgoff + ((low - vma->vm_start) >> PAGE_SHIFT), end = begin + ((high - low) >> PAGE_SHIFT);
+		unsigned long from = begin > window ? begin - window : 0, to;
+
+		if (!maps(vma, mapping))
+			continue;
+		while (from < CALLGATE_NEIGHBOURS) {
+			from = find_next_bit(known, CALLGATE_NEIGHBOURS, from);
+			to = min(find_next_zero_bit(known, CALLGATE_NEIGHBOURS, from), (unsigned long)(end > window ? end - window : 0));
+			if (from >= to)
+				break;
+			if (vma == fault->vma && fault->pgoff - window >= from && fault->pgoff - window < to) {
+				arguments[1] = window + from;
+				arguments[2] = window + to - 1;
+			} else {
+				one.prealloc_pte = fault->prealloc_pte;
+				map_pages(&one, window + from, window + to - 1);
+				fault->prealloc_pte = one.prealloc_pte;
+			}
+			from = to;
+		}
+	}
+	return 0;
+}
 
 int callgate_prefault_init(void)
 {
-	if (!prefault)
-		return 0;
-	find_handler();
-	return register_ftrace_direct((unsigned long)handle_mm_fault, (unsigned long)callgate_fault_entry);
+	if (prefault || working_set) {
+		handle_fault = callgate_intercept((unsigned long)handle_mm_fault, before_fault);
+		if (!handle_fault)
+			return -EOPNOTSUPP;
+	}
+	if (working_set) {
+		map_pages = callgate_intercept((unsigned long)filemap_map_pages, before_map);
+		if (!map_pages)
+			return -EOPNOTSUPP;
+	}
+	return 0;
 }

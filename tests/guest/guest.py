@@ -30,6 +30,14 @@ def initrd(out, script, files=()):
     return out
 
 
+def program(source, out, place):
+    """Builds a C program as Debian builds its own: (path, place) of it, of its loader and of its libraries, for initrd()."""
+    subprocess.run(["gcc", "-O2", "-fPIE", "-pie", "-o", out, source], check=True)
+    needed = subprocess.run(["ldd", out], stdout=subprocess.PIPE, text=True, check=True).stdout
+    libraries = re.findall(r"(/\S+) \(0x", needed)
+    return [(out, place), *((pathlib.Path(path).resolve(), path) for path in libraries)]
+
+
 def command(kernel_file, initrd_file, *options, append=""):
     return [CALLGATE, "run", "--kernel", str(kernel_file), "--initrd", str(initrd_file), "--append",
             f"console=ttyS0 panic=-1 quiet {append}".strip(), "--mem", "512M", "--no-reboot", *map(str, options)]

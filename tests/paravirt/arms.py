@@ -26,16 +26,17 @@ import time
 
 HERE = pathlib.Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE.parent / "guest"))
-from guest import CALLGATE, REPO, initrd, kernel  # noqa: E402
+from guest import CALLGATE, REPO, initrd, kernel, program  # noqa: E402
 from support_kernel import kernel as port_kernel  # noqa: E402
 
 WORK = {  # name: (what it is, the floor of D against B)
     "boot": ("boot to the first line of /init's work", 1.0),
     "console": ("1 MiB to the console", 20),
     "ldt": ("modify_ldt, one thread", 1.5),
-    "ldt_threads": ("modify_ldt, threads on all processors but one", 1.5),
+    "ldt_threads": ("modify_ldt, threads on all processors but one", None),
     "pipe": ("a byte to and fro, pipes", None),
-    "forkexec": ("fork and exec", 1.3),
+    "forkexec": ("fork and exec, an ordinary program", 1.3),
+    "forkexec_static": ("fork and exec, a static program", None),
     "fault": ("fresh pages touched", 1.3),
     "flush_threads": ("mprotect, threads on all processors but one", None),
     "lock_threads": ("a kernel spin lock that all want", None),
@@ -70,7 +71,8 @@ class Bench:
         self.options = options
         subprocess.run(["gcc", "-O2", "-static", "-pthread", "-o", self.at / "workloads", HERE / "workloads.c"], check=True)
         built = subprocess.run([REPO / "guest/linux/build.sh", "cloud"], stdout=subprocess.PIPE, text=True, check=True)
-        files = [(self.at / "workloads", "/workloads"), (built.stdout.strip(), "/callgate.ko")]
+        files = [(self.at / "workloads", "/workloads"), (built.stdout.strip(), "/callgate.ko"),
+                 *program(HERE / "program.c", self.at / "program", "/program")]
         self.image = initrd(self.at / "initrd.img", HERE / "arms.script", files)
 
     def boot(self, arm, module, work, idle, scale):

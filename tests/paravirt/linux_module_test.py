@@ -3,6 +3,7 @@
 import json
 import os
 import pathlib
+import re
 import shutil
 import subprocess
 import sys
@@ -11,7 +12,7 @@ import unittest
 
 HERE = pathlib.Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE.parent / "guest"))
-from guest import CACHE, REPO, command, hashes, initrd, kernel, run  # noqa: E402
+from guest import CACHE, REPO, command, hashes, initrd, kernel, program, run  # noqa: E402
 from support_kernel import engines  # noqa: E402
 
 
@@ -39,7 +40,8 @@ class Module(unittest.TestCase):
                                    "--debugcon", f"file:{log}", "--stats", figures, append="clocksource=tsc"), timeout=600)
                 text = done.stdout
                 self.assertEqual(done.returncode, 77, text[-2000:] + done.stderr[-500:])
-                parts = ["console", "clock", "idle", "device", "hooks", "prefault"] + (["ipi"] if cpus > 1 else [])
+                parts = ["console", "clock", "idle", "device", "hooks", "layout", "prefault", "intercept"]
+                parts += ["ipi", "sched"] if cpus > 1 else []
                 for line in [f"callgate: {part}" for part in parts] + [
                         "clock source callgate", "idle driver callgate", "slept 2", "idles by halt", "alarms come", "a line by the port", "=" * (3 << 16),
                         "no input", "life 0: a new one", "life 1: a new one", "life 2: a new one", "nothing is kept there", "the end"]:
@@ -77,6 +79,53 @@ class Module(unittest.TestCase):
                 self.assertEqual(len(ends[pages]), 1)
             self.assertEqual(len(texts), 1, texts)
             self.assertLess(faults[64], faults[0] - 500, faults)
+
+    def programs(self, parameters, cpus=1, engine_list=None):
+        """What programs.script shows, with these parameters of the module: the lines about a program, those without randomness, and the faults."""
+        with tempfile.TemporaryDirectory(prefix="callgate-module-") as folder:
+            at = pathlib.Path(folder)
+            files = [(module("cloud"), "/callgate.ko"), *program(HERE / "program.c", at / "program", "/program")]
+            image = initrd(at / "initrd.img", HERE / "programs.script", files)
+            ends = set()
+            for engine in engine_list or engines():
+                figures = at / f"{engine}.json"
+                done = run(command(kernel("cloud"), image, "--smp", cpus, "--paravirt", "callgate", "--engine", engine, "--idle", "skip",
+                                   "--stats", figures, append=f"module={parameters}"), timeout=600)
+                lines = done.stdout.splitlines()
+                for line in ["all ended", "the end"]:
+                    self.assertIn(line, lines, done.stdout[-2000:])
+                self.assertNotIn("not used", done.stdout)
+                ends.add(max(hashes(done.stderr).items()))
+            self.assertEqual(len(ends), 1)
+            shown = [dict(zip(words[::2], words[1::2])) for words in map(str.split, lines) if words[:1] == ["main"]]
+            for line, cpu in zip(shown, re.findall(r"^shell's cpu (\d+)$", done.stdout, re.MULTILINE)):
+                line["shell's cpu"] = cpu
+            self.assertEqual(len(shown), 10)
+            return shown[:8], shown[8:], json.loads(figures.read_text())["faults"]
+
+    def test_programs_lie_where_they_lay(self):
+        some, plain, _ = self.programs("sched=0+working_set=0+layout=1")
+        others, plain_others, _ = self.programs("sched=0+working_set=0+layout=0", engine_list=engines()[:1])
+        for what in ["main", "libc"]:
+            self.assertEqual(len({line[what] for line in some[1:]}), 1, some)  # the first one may have been placed by the kernel
+            self.assertEqual(len({line[what] for line in others}), 8, others)
+            # Without randomness there is none of ours.
+            self.assertEqual(len({line[what] for line in plain}), 1, plain)
+            self.assertNotEqual(some[1][what], plain[0][what])
+        self.assertEqual(len({line["stack"] for line in some}), 8, some)
+        self.assertEqual(plain[0], plain_others[0])
+
+    def test_faults_bring_what_a_program_uses(self):
+        _, _, with_it = self.programs("sched=0+layout=0+working_set=1")
+        _, _, without = self.programs("sched=0+layout=0+working_set=0", engine_list=engines()[:1])
+        self.assertLess(with_it, without - 120 * 10)
+
+    def test_programs_stay_where_they_are(self):
+        engine = ["jit" if "jit" in engines() else "interp"]
+        for sched in (0, 1):
+            some, _, _ = self.programs(f"layout=0+working_set=0+sched={sched}", cpus=2, engine_list=engine)
+            stayed = [line["cpu"] == line["shell's cpu"] for line in some]
+            self.assertTrue(all(stayed) if sched else not all(stayed), some)
 
     def test_the_cloud_kernel(self):
         self.check("cloud", 1, engines())

@@ -137,17 +137,25 @@ static void w_pipe(void) {
   waitpid(child, 0, 0);
 }
 
-static void w_forkexec(void) {
+static void fork_and_exec(const char *path, char *const arguments[]) {
   for (long n = rounds(400); n > 0; n--) {
     pid_t child = fork();
     if (child == 0) {
-      execl(self, self, "1", "-", "nothing", (char *)0);
+      execv(path, arguments);
       _exit(127);
     }
     int status = 1;
     waitpid(child, &status, 0);
     must(status == 0, "exec");
   }
+}
+static void w_forkexec(void) {
+  char *arguments[] = {"program", "nothing", 0};
+  fork_and_exec("/program", arguments);
+}
+static void w_forkexec_static(void) {
+  char *arguments[] = {(char *)self, "1", "-", "nothing", 0};
+  fork_and_exec(self, arguments);
 }
 static void w_nothing(void) { _exit(0); }
 
@@ -259,7 +267,7 @@ static const struct {
 } kWork[] = {
     {"console", w_console},     {"ldt", w_ldt},
     {"ldt_threads", w_ldt_threads}, {"pipe", w_pipe},
-    {"forkexec", w_forkexec},   {"nothing", w_nothing},
+    {"forkexec", w_forkexec},   {"forkexec_static", w_forkexec_static}, {"nothing", w_nothing},
     {"fault", w_fault},         {"flush_threads", w_flush_threads},
     {"lock_threads", w_lock_threads}, {"lock_held_threads", w_lock_held_threads}, {"control_irq", w_control_irq},
     {"control_pte", w_control_pte}, {"control_lldt", w_control_lldt},
