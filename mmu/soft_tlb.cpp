@@ -254,11 +254,15 @@ void SoftTlb::each_table(F&& f) const {
   each_table(~u64{0}, f);
 }
 
+// True when the slot was filled since the table was cleared: one cache line to look at where the tags are three.
+static bool was_filled(const TlbTable& t, u64 slot) { return bit(t.listed[slot / 64], slot % 64); }
+
 void SoftTlb::drop_page(u64 linear) {
   stats_.page_drops++;
   epoch_++;
   const u64 slot = TlbTable::slot_of(linear);
   each_table(linear, [&](TlbTable& t) {
+    if (!was_filled(t, slot)) return;
     if (t.read_tag[slot] == linear || t.exec_tag[slot] == linear || t.write_tag[slot] == linear) empty_slot(t, slot);
   });
 }
@@ -311,8 +315,8 @@ void SoftTlb::drop_all() {
 void SoftTlb::drop_write_page(u64 linear) {
   write_epoch_++;
   const u64 slot = TlbTable::slot_of(linear);
-  each_table([&](TlbTable& t) {
-    if (t.write_tag[slot] == linear) t.write_tag[slot] = TlbTable::empty_tag(slot);
+  each_table(linear, [&](TlbTable& t) {
+    if (was_filled(t, slot) && t.write_tag[slot] == linear) t.write_tag[slot] = TlbTable::empty_tag(slot);
   });
 }
 
@@ -338,7 +342,9 @@ bool SoftTlb::has_write(u64 linear, const u8* host) const {
   const u64 slot = TlbTable::slot_of(linear);
   const u64 addend = static_cast<u64>(reinterpret_cast<std::uintptr_t>(host)) - linear;
   bool found = false;
-  each_table([&](const TlbTable& t) { found = found || (t.write_tag[slot] == linear && t.addend[slot] == addend); });
+  each_table(linear, [&](const TlbTable& t) {
+    found = found || (was_filled(t, slot) && t.write_tag[slot] == linear && t.addend[slot] == addend);
+  });
   return found;
 }
 
