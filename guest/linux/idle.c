@@ -1,5 +1,8 @@
 // SPDX-License-Identifier: MIT OR GPL-2.0-only
-/* An idle driver: a processor without work waits by HALT_UNTIL, which sets IF and halts in one instruction. */
+/*
+ * An idle driver: a processor without work waits by HALT_UNTIL, which sets IF and halts in one instruction. One that is likely to wait for
+ * longer leaves the address space that it had last, so that nobody has to interrupt it when that changes.
+ */
 #include <linux/cpuidle.h>
 #include <linux/sched/idle.h>
 
@@ -24,8 +27,15 @@ static struct cpuidle_driver callgate_driver = {
 		.target_residency = 1,
 		.name = "halt",
 		.desc = "HALT_UNTIL of Callgate's port",
+	}, {
+		.enter = callgate_enter,
+		.flags = CPUIDLE_FLAG_TLB_FLUSHED, /* the kernel calls leave_mm() */
+		.exit_latency = 2,
+		.target_residency = 50,
+		.name = "away",
+		.desc = "the same, in no address space",
 	} },
-	.state_count = 1,
+	.state_count = 2,
 	.safe_state_index = 0,
 };
 

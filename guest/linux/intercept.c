@@ -43,17 +43,17 @@ void *callgate_intercept(unsigned long function, callgate_handler handler)
 }
 
 /* Aligned, since it should not lie in two pages: an instruction that does is slow. */
-__used __aligned(256) static unsigned long callgate_intercepted(unsigned long *arguments, unsigned long behind)
+__used __aligned(256) static bool callgate_intercepted(struct callgate_call_state *call, unsigned long behind)
 {
 	unsigned int i;
 
 	for (i = 0; i < number; i++)
 		if (wanted[i].behind == behind)
-			return wanted[i].handler(arguments);
-	return 0;
+			return wanted[i].handler(call);
+	return false;
 }
 
-/* Keeps the arguments, as the handler left them; goes back to the function's caller if there is a result. */
+/* Keeps the arguments, as the handler left them; goes back to the function's caller with the result if there is one. */
 void callgate_intercept_entry(void);
 asm(".pushsection .text, \"ax\", @progbits\n"
     ".type callgate_intercept_entry, @function\n"
@@ -61,6 +61,7 @@ asm(".pushsection .text, \"ax\", @progbits\n"
     "callgate_intercept_entry:\n"
     "	pushq %rbp\n"
     "	movq %rsp, %rbp\n"
+    "	pushq $0\n"
     "	pushq %rcx\n"
     "	pushq %rdx\n"
     "	pushq %rsi\n"
@@ -72,8 +73,9 @@ asm(".pushsection .text, \"ax\", @progbits\n"
     "	popq %rsi\n"
     "	popq %rdx\n"
     "	popq %rcx\n"
+    "	testb %al, %al\n"
+    "	popq %rax\n"
     "	leave\n"
-    "	testq %rax, %rax\n"
     "	jz 1f\n"
     "	addq $8, %rsp\n"
     "1:\n"

@@ -25,19 +25,20 @@ static void take_over(void)
 }
 
 /* Before setup_arg_pages(): a new program's memory is laid out, and nothing is mapped yet. */
-static unsigned long before_mappings(unsigned long *arguments)
+static bool before_mappings(struct callgate_call_state *call)
 {
 	take_over();
 	if ((current->flags & PF_RANDOMIZE) && !test_thread_flag(TIF_ADDR32))
 		current->mm->mmap_base -= below;
-	return 0;
+	return false;
 }
 
 /* Instead of arch_mmap_rnd(), whose caller has looked at PF_RANDOMIZE. */
-static unsigned long place_program(unsigned long *arguments)
+static bool place_program(struct callgate_call_state *call)
 {
 	take_over();
-	return test_thread_flag(TIF_ADDR32) ? 0 : above;
+	call->result = above;
+	return !test_thread_flag(TIF_ADDR32);
 }
 
 int callgate_layout_init(void)
@@ -47,7 +48,7 @@ int callgate_layout_init(void)
 	if (!bits || *bits <= 0 || *bits >= BITS_PER_LONG - PAGE_SHIFT)
 		return -ENOENT;
 	below = get_random_long() % (1ul << *bits) << PAGE_SHIFT;
-	above = (get_random_long() % (1ul << *bits) | 1) << PAGE_SHIFT;
+	above = get_random_long() % (1ul << *bits) << PAGE_SHIFT;
 	if (!callgate_intercept(callgate_symbol("arch_mmap_rnd"), place_program) ||
 	    !callgate_intercept((unsigned long)setup_arg_pages, before_mappings))
 		return -EOPNOTSUPP;

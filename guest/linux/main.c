@@ -3,11 +3,12 @@
  * Callgate's port for Linux 6.1: a console, a clock source and clock events, an idle driver, IPIs to many processors in one call, a
  * panic notifier, /dev/callgate for tests, hooks of the kernel's own functions, pages ahead of page faults, and new programs where a
  * translator likes them. Found by CPUID; on any other machine the module does not load. Each part can be left out: console=0 clock=0
- * idle=0 ipi=0 panic=0 device=0 hooks=0 prefault=0 working_set=0 layout=0 sched=0.
+ * idle=0 ipi=0 panic=0 device=0 hooks=0 prefault=0 working_set=0 layout=0 ldt=0 sched=0.
  */
 #include "module.h"
 
-static bool console = true, clock = true, idle = true, ipi = true, use_panic = true, device = true, hooks = true, layout = true, sched = true;
+static bool console = true, clock = true, idle = true, ipi = true, use_panic = true, device = true, hooks = true, layout = true, ldt = true,
+	    sched = true;
 module_param(console, bool, 0444);
 module_param(clock, bool, 0444);
 module_param(idle, bool, 0444);
@@ -16,6 +17,7 @@ module_param_named(panic, use_panic, bool, 0444);
 module_param(device, bool, 0444);
 module_param(hooks, bool, 0444);
 module_param(layout, bool, 0444);
+module_param(ldt, bool, 0444);
 module_param(sched, bool, 0444);
 
 static uint panic_exit;
@@ -44,6 +46,7 @@ static int __init callgate_init(void)
 		{ "ipi", &ipi, CALLGATE_F_IRQ, callgate_ipi_init },
 		{ "device", &device, CALLGATE_F_TEST, callgate_device_init },
 		{ "hooks", &hooks, CALLGATE_F_HOOKS, callgate_hooks_init },
+		{ "ldt", &ldt, CALLGATE_F_ALL, callgate_ldt_init },
 		{ "layout", &layout, CALLGATE_F_ALL, callgate_layout_init },
 		{ "sched", &sched, CALLGATE_F_ALL, callgate_sched_init },
 		{ "prefault", NULL, CALLGATE_F_ALL, callgate_prefault_init },

@@ -22,17 +22,23 @@ int callgate_hooks_init(void);
 int callgate_prefault_init(void);
 int callgate_sched_init(void);
 int callgate_layout_init(void);
+int callgate_ldt_init(void);
 int callgate_intercept_init(void);
 
 /* Where a symbol of the kernel's is, exported or not; 0: it has none of that name. */
 unsigned long callgate_symbol(const char *name);
 
+/* A call of a function of the kernel's: its first arguments, which a handler may change, and what it returns if the handler says so. */
+struct callgate_call_state {
+	unsigned long argument[4];
+	unsigned long result;
+};
+
 /*
- * Has HANDLER called before a function of the kernel's, with its first four arguments, which it may change. What it returns, if not 0,
- * is the function's result, and the function is not executed. The function without that: for calls from the handler; NULL: it can't be
- * intercepted. In effect from callgate_intercept_init() on.
+ * Has HANDLER called before a function of the kernel's. True: the function is not executed. Gives the function without that, for calls
+ * from the handler; NULL: it can't be intercepted. In effect from callgate_intercept_init() on.
  */
-typedef unsigned long (*callgate_handler)(unsigned long *arguments);
+typedef bool (*callgate_handler)(struct callgate_call_state *call);
 void *callgate_intercept(unsigned long function, callgate_handler handler);
 
 #endif

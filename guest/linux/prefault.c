@@ -144,20 +144,20 @@ static void bring_known(struct vm_area_struct *vma, unsigned long page, const pt
 }
 
 /* Before handle_mm_fault(vma, address, flags, ...). Aligned, since it should not lie in two pages: an instruction that does is slow. */
-__aligned(1024) static unsigned long before_fault(unsigned long *arguments)
+__aligned(1024) static bool before_fault(struct callgate_call_state *call)
 {
-	struct vm_area_struct *const vma = (void *)arguments[0];
-	const unsigned long page = arguments[1] & PAGE_MASK, flags = arguments[2];
+	struct vm_area_struct *const vma = (void *)call->argument[0];
+	const unsigned long page = call->argument[1] & PAGE_MASK, flags = call->argument[2];
 	pte_t *entry;
 
 	if (!(flags & FAULT_FLAG_WRITE) || flags & (FAULT_FLAG_REMOTE | FAULT_FLAG_UNSHARE) || !suits(vma))
-		return 0;
+		return false;
 	entry = entry_of(vma->vm_mm, page);
 	if (working_set)
 		bring_known(vma, page, entry);
 	if (prefault && !vma->vm_ops && !(vma->vm_flags & (VM_GROWSDOWN | VM_GROWSUP)))
 		bring_next(vma, page, entry, min(vma->vm_end, (page & PMD_MASK) + PMD_SIZE));
-	return 0;
+	return false;
 }
 
 /* Whether another mapping of the same file may have its pages, too. */
@@ -171,9 +171,9 @@ static bool maps(const struct vm_area_struct *vma, const struct address_space *m
  * Before filemap_map_pages(fault, first, last), which is to map these pages of a file, those around the one that was not there. Maps the
  * known ones instead, run by run, wherever the page table has them mapped, and leaves the run with the page itself to the function.
  */
-__aligned(1024) static unsigned long before_map(unsigned long *arguments)
+__aligned(1024) static bool before_map(struct callgate_call_state *call)
 {
-	struct vm_fault *const fault = (void *)arguments[0];
+	struct vm_fault *const fault = (void *)call->argument[0];
 	struct mm_struct *const mm = fault->vma->vm_mm;
 	struct address_space *const mapping = fault->vma->vm_file->f_mapping;
 	const pgoff_t window = round_down(fault->pgoff, CALLGATE_NEIGHBOURS);
@@ -182,7 +182,7 @@ __aligned(1024) static unsigned long before_map(unsigned long *arguments)
 	struct vm_area_struct *vma;
 
 	if (mm != current->mm || !callgate_working_set(CALLGATE_READS, (uintptr_t)mapping, fault->pgoff, known))
-		return 0;
+		return false;
 	for (vma = find_vma(mm, table); vma && vma->vm_start < table + PMD_SIZE; vma = find_vma(mm, vma->vm_end)) {
 		struct vm_fault one = {
 			.vma = vma,
@@ -205,8 +205,8 @@ __aligned(1024) static unsigned long before_map(unsigned long *arguments)
 			if (from >= to)
 				break;
 			if (vma == fault->vma && fault->pgoff - window >= from && fault->pgoff - window < to) {
-				arguments[1] = window + from;
-				arguments[2] = window + to - 1;
+				call->argument[1] = window + from;
+				call->argument[2] = window + to - 1;
 			} else {
 				one.prealloc_pte = fault->prealloc_pte;
 				map_pages(&one, window + from, window + to - 1);
@@ -215,7 +215,7 @@ __aligned(1024) static unsigned long before_map(unsigned long *arguments)
 			from = to;
 		}
 	}
-	return 0;
+	return false;
 }
 
 int callgate_prefault_init(void)

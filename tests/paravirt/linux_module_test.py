@@ -40,7 +40,7 @@ class Module(unittest.TestCase):
                                    "--debugcon", f"file:{log}", "--stats", figures, append="clocksource=tsc"), timeout=600)
                 text = done.stdout
                 self.assertEqual(done.returncode, 77, text[-2000:] + done.stderr[-500:])
-                parts = ["console", "clock", "idle", "device", "hooks", "layout", "prefault", "intercept"]
+                parts = ["console", "clock", "idle", "device", "hooks", "ldt", "layout", "prefault", "intercept"]
                 parts += ["ipi", "sched"] if cpus > 1 else []
                 for line in [f"callgate: {part}" for part in parts] + [
                         "clock source callgate", "idle driver callgate", "slept 2", "idles by halt", "alarms come", "a line by the port", "=" * (3 << 16),
@@ -81,7 +81,8 @@ class Module(unittest.TestCase):
             self.assertLess(faults[64], faults[0] - 500, faults)
 
     def programs(self, parameters, cpus=1, engine_list=None):
-        """What programs.script shows, with these parameters of the module: the lines about a program, those without randomness, and the faults."""
+        """What programs.script shows, with these parameters of the module: the lines about a program, those without randomness, the
+        figures of --stats, and what was seen through an LDT."""
         with tempfile.TemporaryDirectory(prefix="callgate-module-") as folder:
             at = pathlib.Path(folder)
             files = [(module("cloud"), "/callgate.ko"), *program(HERE / "program.c", at / "program", "/program")]
@@ -101,11 +102,12 @@ class Module(unittest.TestCase):
             for line, cpu in zip(shown, re.findall(r"^shell's cpu (\d+)$", done.stdout, re.MULTILINE)):
                 line["shell's cpu"] = cpu
             self.assertEqual(len(shown), 10)
-            return shown[:8], shown[8:], json.loads(figures.read_text())["faults"]
+            figures = json.loads(figures.read_text())
+            return shown[:8], shown[8:], figures, re.findall(r"^ldt .*", done.stdout, re.MULTILINE)
 
     def test_programs_lie_where_they_lay(self):
-        some, plain, _ = self.programs("sched=0+working_set=0+layout=1")
-        others, plain_others, _ = self.programs("sched=0+working_set=0+layout=0", engine_list=engines()[:1])
+        some, plain, _, _ = self.programs("ldt=0+sched=0+working_set=0+layout=1")
+        others, plain_others, _, _ = self.programs("ldt=0+sched=0+working_set=0+layout=0", engine_list=engines()[:1])
         for what in ["main", "libc"]:
             self.assertEqual(len({line[what] for line in some[1:]}), 1, some)  # the first one may have been placed by the kernel
             self.assertEqual(len({line[what] for line in others}), 8, others)
@@ -116,14 +118,21 @@ class Module(unittest.TestCase):
         self.assertEqual(plain[0], plain_others[0])
 
     def test_faults_bring_what_a_program_uses(self):
-        _, _, with_it = self.programs("sched=0+layout=0+working_set=1")
-        _, _, without = self.programs("sched=0+layout=0+working_set=0", engine_list=engines()[:1])
-        self.assertLess(with_it, without - 120 * 10)
+        _, _, with_it, _ = self.programs("ldt=0+sched=0+layout=0+working_set=1")
+        _, _, without, _ = self.programs("ldt=0+sched=0+layout=0+working_set=0", engine_list=engines()[:1])
+        self.assertLess(with_it["faults"], without["faults"] - 120 * 10)
+
+    def test_an_ldt_is_written_in_place(self):
+        _, _, with_it, seen = self.programs("ldt=1+sched=0+layout=0+working_set=0")
+        _, _, without, seen_without = self.programs("ldt=0+sched=0+layout=0+working_set=0", engine_list=engines()[:1])
+        self.assertEqual(len(seen), 1)
+        self.assertEqual(seen, seen_without)
+        self.assertLess(with_it["instructions"], without["instructions"] - 100000 * 500)
 
     def test_programs_stay_where_they_are(self):
         engine = ["jit" if "jit" in engines() else "interp"]
         for sched in (0, 1):
-            some, _, _ = self.programs(f"layout=0+working_set=0+sched={sched}", cpus=2, engine_list=engine)
+            some, _, _, _ = self.programs(f"ldt=0+layout=0+working_set=0+sched={sched}", cpus=2, engine_list=engine)
             stayed = [line["cpu"] == line["shell's cpu"] for line in some]
             self.assertTrue(all(stayed) if sched else not all(stayed), some)
 

@@ -3,16 +3,47 @@
  *   program nothing     ends
  *   program many N      executes itself N times, one after the other
  *   program show        "main X libc X stack X cpu N": where it lies, and on which processor it is
+ *   program ldt N       writes a descriptor of its LDT N times, alone and with a second thread, and looks at memory through it
  *   program plain       the same without any randomness (personality(2))
  */
 #define _GNU_SOURCE
+#include <asm/ldt.h>
+#include <pthread.h>
 #include <sched.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/personality.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
+
+static volatile int stop;
+static void *wait_for_stop(void *unused) {
+  (void)unused;
+  while (!stop) sched_yield();
+  return 0;
+}
+
+/* The sum of what the bytes of `memory` are through GS, whose base goes from byte to byte, and of the limits that LSL finds. */
+static unsigned long through_ldt(const unsigned char *memory, long times) {
+  unsigned long sum = 0;
+  for (long n = 0; n < times; n++) {
+    struct user_desc d = {.entry_number = n % 3, .seg_32bit = 1, .useable = 1};
+    d.base_addr = (unsigned)(unsigned long)(memory + n % 256);
+    d.limit = (unsigned)(n % 1000);
+    d.read_exec_only = n % 7 == 0;
+    if (syscall(SYS_modify_ldt, n % 10 == 9 ? 1 : 0x11, &d, sizeof d) != 0) return 0;
+    const unsigned short selector = (unsigned short)(d.entry_number << 3 | 7);
+    unsigned char byte = 0;
+    unsigned long limit = 0;
+    __asm__ volatile("mov %2, %%gs\n\tmovb %%gs:0, %0\n\tlsl %w2, %k1" : "=&q"(byte), "=&r"(limit) : "r"((unsigned)selector) : "cc");
+    sum = sum * 31 + byte + limit;
+  }
+  struct user_desc wrong = {.entry_number = 8192, .seg_32bit = 1};
+  return sum * 2 + (syscall(SYS_modify_ldt, 0x11, &wrong, sizeof wrong) != 0);
+}
 
 int main(int argc, char **argv) {
   const char *what = argc > 1 ? argv[1] : "";
@@ -22,6 +53,16 @@ int main(int argc, char **argv) {
     personality(ADDR_NO_RANDOMIZE);
     execl(argv[0], argv[0], "show", (char *)0);
     return 127;
+  } else if (strcmp(what, "ldt") == 0 && argc > 2) {
+    unsigned char *const memory = mmap(0, 4096, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_32BIT, -1, 0);
+    for (unsigned n = 0; n < 4096; n++) memory[n] = (unsigned char)(n * 7 + 1);
+    const unsigned long alone = through_ldt(memory, strtol(argv[2], 0, 10));
+    pthread_t other;
+    pthread_create(&other, 0, wait_for_stop, 0);
+    const unsigned long beside = through_ldt(memory, 1000);
+    stop = 1;
+    pthread_join(other, 0);
+    printf("ldt %lx %lx\n", alone, beside);
   } else if (strcmp(what, "many") == 0 && argc > 2) {
     for (long n = strtol(argv[2], 0, 10); n > 0; n--) {
       int status = 1;
