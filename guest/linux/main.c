@@ -51,7 +51,6 @@ static int __init callgate_init(void)
 		{ "sched", &sched, CALLGATE_F_ALL, callgate_sched_init },
 		{ "prefault", NULL, CALLGATE_F_ALL, callgate_prefault_init },
 		{ "intercept", NULL, CALLGATE_F_ALL, callgate_intercept_init }, /* what layout and prefault asked for */
-		/* Last: with events=1 and several processors, a part behind it that takes a kprobe away never got done waiting for RCU. */
 		{ "clock", &clock, CALLGATE_F_TIME, callgate_clock_init },
 	};
 	u64 granted = 0;

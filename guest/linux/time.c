@@ -10,6 +10,8 @@
 #include <linux/clocksource.h>
 #include <linux/cpu.h>
 #include <linux/percpu.h>
+#include <linux/sched/task_stack.h>
+#include <asm/irq_regs.h>
 #include <asm/irq_vectors.h>
 #if IS_ENABLED(CONFIG_HAVE_KVM)
 #include <asm/irq.h>
@@ -48,12 +50,28 @@ static int callgate_stop(struct clock_event_device *device)
 	callgate_call(CALLGATE_DEADLINE, 0, 0, 0, 0, NULL);
 	return 0;
 }
+
+/*
+ * The tick asks whom it has interrupted, which KVM's vector doesn't tell: without an answer it does nothing, and RCU and timers stand
+ * still. An interrupt of a program is handled on its task's stack, with its registers at the top; one of the kernel on a stack of its own.
+ */
+static DEFINE_PER_CPU(struct pt_regs, in_kernel) = { .cs = __KERNEL_CS };
+
+static struct pt_regs *interrupted(void)
+{
+	if (current_stack_pointer - (unsigned long)task_stack_page(current) < THREAD_SIZE)
+		return task_pt_regs(current);
+	return this_cpu_ptr(&in_kernel);
+}
+
 static void callgate_alarm(void)
 {
 	struct clock_event_device *device = this_cpu_ptr(&callgate_events);
+	struct pt_regs *before = set_irq_regs(interrupted());
 
 	if (device->event_handler)
 		device->event_handler(device);
+	set_irq_regs(before);
 }
 static int callgate_events_start(unsigned int cpu)
 {
