@@ -56,6 +56,25 @@ const Insn& Interpreter::fetch_across_pages(Cpu& c, const u8* first, unsigned av
   return scratch_;
 }
 
+const Insn& Interpreter::fetch_in_two_parts(Cpu& c, const u8* first, unsigned have) {
+  u64 physical = 0;
+  const u8* const second = translate_code(c, c.s.rip + have, &physical);
+  if (second == nullptr) return fetch_across_pages(c, first, have);
+  InTwoPages& kept = in_two_pages_[(code_linear(c, c.s.rip) >> kPageShift) % kInTwoPages];
+  const unsigned length = kept.insn.length;
+  if (kept.have == have && kept.size == c.code_size() && std::equal(first, first + have, kept.bytes) &&
+      std::equal(second, second + (length - have), kept.bytes + have))
+    return kept.insn;
+  kept.have = 0;
+  std::copy_n(first, have, kept.bytes);
+  std::copy_n(second, kMaxInsnLength - have, kept.bytes + have);
+  if (decode(kept.bytes, c.code_size(), kept.insn) == DecodeStatus::Ok && kept.insn.length > have) {
+    kept.have = static_cast<u8>(have);
+    kept.size = c.code_size();
+  }
+  return kept.insn;
+}
+
 const Insn& Interpreter::fetch(Cpu& c) {
   c.note_on_trail(c.s.rip);
   const u64 linear = code_linear(c, c.s.rip);
@@ -80,7 +99,7 @@ const Insn& Interpreter::fetch(Cpu& c) {
         if (page.full()) page.drop();
         found = &page.add(offset, *hook);
       } else if (decode({host, std::min(available, kMaxInsnLength)}, c.code_size(), scratch_) == DecodeStatus::Truncated)
-        found = &fetch_across_pages(c, host, available);
+        found = &fetch_in_two_parts(c, host, available);
       else {
         if (page.full()) page.drop();
         found = &page.add(offset, scratch_);

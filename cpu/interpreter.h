@@ -1,8 +1,11 @@
 // The interpreter: the reference engine. Executes decoded instructions one by one on a Cpu until a count is reached.
 #pragma once
 
+#include <vector>
+
 #include "cpu/cpu.h"
 #include "cpu/decode_cache.h"
+#include "cpu/decoder.h"
 
 namespace callgate {
 
@@ -31,11 +34,23 @@ class Interpreter {
   /// The instruction at RIP: fetched with all checks, from the cache or decoded into `scratch_`.
   const Insn& fetch(Cpu& c);
   const Insn& fetch_across_pages(Cpu& c, const u8* first, unsigned available);
+  /// The same for one whose first part, `have` bytes of RAM, is known to end before it does.
+  const Insn& fetch_in_two_parts(Cpu& c, const u8* first, unsigned have);
   /// The host's memory of the code at `rip`, to the end of its page; nullptr and the physical address when it isn't RAM.
   const u8* translate_code(Cpu& c, u64 rip, u64* physical);
 
+  /// An instruction that lies in two pages, and the bytes that it was decoded from: it is that one again while they are the same.
+  struct InTwoPages {
+    u8 bytes[kMaxInsnLength] = {};
+    u8 have = 0;  ///< of them in the first page; 0: none is kept
+    CodeSize size = CodeSize::Bits16;
+    Insn insn;
+  };
+  static constexpr unsigned kInTwoPages = 64;
+
   DecodeCache& decoded_;
   Insn scratch_;
+  std::vector<InTwoPages> in_two_pages_ = std::vector<InTwoPages>(kInTwoPages);  ///< by a hash of the first page's address
 };
 
 /// The linear address of the instruction at `rip`.

@@ -1,6 +1,8 @@
 // Decoded instructions are a cache that nobody can see: whoever writes to code, the next execution sees the new bytes.
 #include <doctest/doctest.h>
 
+#include <vector>
+
 #include "cpu/system/test_machine.h"
 
 using namespace callgate;
@@ -98,6 +100,33 @@ TEST_CASE("an instruction across two pages sees a change of its second half") {
   m.cpu.s.rip = kCode + 0xFFE;
   m.run(1);
   CHECK(m.cpu.s.gpr[RAX] == 0x04090201);
+}
+
+TEST_CASE("an instruction across two pages is the one that is there each time, whichever part was changed, and however long it is") {
+  TestMachine m;
+  m.protected32();
+  constexpr u64 kLast = kCode + 0xFFE;  // two bytes are in the first page
+  struct {
+    std::vector<u8> code;
+    u64 eax, ecx, length;
+  } const kSteps[] = {
+      {{0xB8, 0x11, 0x22, 0x33, 0x44}, 0x44332211, 0, 5},             // mov eax, imm32
+      {{0xB8, 0x11, 0x22, 0x33, 0x55}, 0x55332211, 0, 5},             // another second part
+      {{0xB9, 0x11, 0x22, 0x33, 0x55}, 0x55332211, 0x55332211, 5},    // another first part: mov ecx
+      {{0x66, 0xB9, 0x22, 0x33, 0x55}, 0x55332211, 0x55333322, 4},    // mov cx, imm16
+      {{0xB0, 0x77, 0x22, 0x33, 0x55}, 0x55332277, 0x55333322, 2},    // mov al, imm8: in one page
+      {{0xB8, 0x11, 0x22, 0x33, 0x44}, 0x44332211, 0x55333322, 5},
+  };
+  for (const auto& step : kSteps) {
+    for (unsigned times = 0; times < 2; times++) {
+      for (std::size_t n = 0; n < step.code.size(); n++) m.write<u8>(kLast + n, step.code[n]);
+      m.cpu.s.rip = kLast;
+      m.run(1);
+      CHECK(static_cast<u32>(m.cpu.s.gpr[RAX]) == step.eax);
+      CHECK(static_cast<u32>(m.cpu.s.gpr[RCX]) == step.ecx);
+      CHECK(m.cpu.s.rip == kLast + step.length);
+    }
+  }
 }
 
 TEST_CASE("the same bytes are other instructions under another code size") {

@@ -76,7 +76,9 @@ u8* Translator::Impl::access(Cpu& c, u64 linear, u64 number, AccessKind kind) {
   u8* to = plain() ? t.host : nullptr;
   if (plain() && to == nullptr && kind == Access::Write) {
     const u32 frame = memory.page(t.physical).frame;
-    if (frame != kNoFrame && site.single && !site.grouped)
+    // The others of a group would be written without anybody hearing of it: each for itself, then.
+    if (frame != kNoFrame && site.grouped && (memory.ram().flags(frame) & kFrameTable)) return detour(c, site);
+    if (frame != kNoFrame && site.single)
       to = memory.table_for_writing(frame, static_cast<u32>(t.physical & kPageMask), site.size);
     if (to == nullptr) to = store_beside_code(c, site, linear);
   }

@@ -341,11 +341,12 @@ void SoftTlb::drop_all_writes() {
 bool SoftTlb::has_write(u64 linear, const u8* host) const {
   const u64 slot = TlbTable::slot_of(linear);
   const u64 addend = static_cast<u64>(reinterpret_cast<std::uintptr_t>(host)) - linear;
-  bool found = false;
-  each_table(linear, [&](const TlbTable& t) {
-    found = found || (was_filled(t, slot) && t.write_tag[slot] == linear && t.addend[slot] == addend);
-  });
-  return found;
+  const auto has = [&](const Table& t) { return t->write_tag[slot] == linear && t->addend[slot] == addend && was_filled(*t, slot); };
+  const bool lower = linear >> 63 == 0;
+  // Most often it is the kernel's view of all memory that has it.
+  for (const auto& kernel : kernels_)
+    if ((!lower || kernel->has_lower || !kernel->mode.long_mode) && has(kernel->table)) return true;
+  return std::any_of(spaces_.begin(), spaces_.end(), [&](const auto& space) { return has(space->user) || has(space->supervisor_ac); });
 }
 
 }  // namespace callgate
