@@ -14,44 +14,34 @@
 
 /* Drawn at the start, in bytes: how far below their highest place mappings begin, and how far above its lowest a program lies. */
 static unsigned long below, above;
-/* vm.mmap_rnd_bits, until the first program is placed: from then on the kernel itself adds nothing. */
-static int *random_bits;
+enum { kRandomBits = 28 }; /* as vm.mmap_rnd_bits has it */
 
-static void take_over(void)
-{
-	if (random_bits)
-		WRITE_ONCE(*random_bits, 0);
-	random_bits = NULL;
-}
-
-/* Before setup_arg_pages(): a new program's memory is laid out, and nothing is mapped yet. */
+/*
+ * Before setup_arg_pages(): a new program's memory is laid out, and nothing is mapped yet. What was drawn for it is what the base of the
+ * old, upward layout has more than its least.
+ */
 static bool before_mappings(struct callgate_call_state *call)
 {
-	take_over();
-	if ((current->flags & PF_RANDOMIZE) && !test_thread_flag(TIF_ADDR32))
-		current->mm->mmap_base -= below;
+	struct mm_struct *const mm = current->mm;
+
+	if ((current->flags & PF_RANDOMIZE) && !test_thread_flag(TIF_ADDR32) && mm->mmap_base != mm->mmap_legacy_base)
+		mm->mmap_base += mm->mmap_legacy_base - TASK_UNMAPPED_BASE - below;
 	return false;
 }
 
 /* Instead of arch_mmap_rnd(), whose caller has looked at PF_RANDOMIZE. */
 static bool place_program(struct callgate_call_state *call)
 {
-	take_over();
 	call->result = above;
 	return !test_thread_flag(TIF_ADDR32);
 }
 
 int callgate_layout_init(void)
 {
-	int *bits = (void *)callgate_symbol("mmap_rnd_bits");
-
-	if (!bits || *bits <= 0 || *bits >= BITS_PER_LONG - PAGE_SHIFT)
-		return -ENOENT;
-	below = get_random_long() % (1ul << *bits) << PAGE_SHIFT;
-	above = get_random_long() % (1ul << *bits) << PAGE_SHIFT;
+	below = get_random_long() % (1ul << kRandomBits) << PAGE_SHIFT;
+	above = get_random_long() % (1ul << kRandomBits) << PAGE_SHIFT;
 	if (!callgate_intercept(callgate_symbol("arch_mmap_rnd"), place_program) ||
 	    !callgate_intercept((unsigned long)setup_arg_pages, before_mappings))
 		return -EOPNOTSUPP;
-	random_bits = bits;
 	return 0;
 }
