@@ -29,6 +29,7 @@ struct run {
 	uint pages;
 };
 static DEFINE_PER_CPU(struct run, last_run);
+enum { kLongRun = 4 };
 
 /* Memory that is the process's own alone, as far as anything in it is written. */
 static bool suits(const struct vm_area_struct *vma)
@@ -101,15 +102,18 @@ static bool bring(struct vm_area_struct *vma, unsigned long page)
 	return !(handle_fault(vma, page, FAULT_FLAG_WRITE, NULL) & VM_FAULT_ERROR);
 }
 
-/* The next pages behind one that goes on where the last fault ended. */
-static void bring_next(struct vm_area_struct *vma, unsigned long page, pte_t *entry, unsigned long end)
+/* Pages that a fault brings ahead if it goes on where the last one ended. */
+static uint next_pages(unsigned long page)
 {
-	const bool goes_on = this_cpu_read(last_run.next) == page;
-	const uint pages = goes_on ? min(2 * this_cpu_read(last_run.pages) + 1, prefault) : 0;
+	return this_cpu_read(last_run.next) == page ? min(2 * this_cpu_read(last_run.pages) + 1, prefault) : 0;
+}
+
+static void bring_next(struct vm_area_struct *vma, unsigned long page, pte_t *entry, uint pages, unsigned long end)
+{
 	uint n;
 
 	for (n = 1; entry && n <= pages && page + n * PAGE_SIZE < end; n++)
-		if (!pte_none(READ_ONCE(entry[n])) || !bring(vma, page + n * PAGE_SIZE))
+		if (pte_none(READ_ONCE(entry[n])) && !bring(vma, page + n * PAGE_SIZE))
 			break;
 	this_cpu_write(last_run.next, page + n * PAGE_SIZE);
 	this_cpu_write(last_run.pages, n - 1);
@@ -149,14 +153,18 @@ __aligned(1024) static bool before_fault(struct callgate_call_state *call)
 	struct vm_area_struct *const vma = (void *)call->argument[0];
 	const unsigned long page = call->argument[1] & PAGE_MASK, flags = call->argument[2];
 	pte_t *entry;
+	uint pages = 0;
 
 	if (!(flags & FAULT_FLAG_WRITE) || flags & (FAULT_FLAG_REMOTE | FAULT_FLAG_UNSHARE) || !suits(vma))
 		return false;
 	entry = entry_of(vma->vm_mm, page);
-	if (working_set)
+	if (prefault && !vma->vm_ops && !(vma->vm_flags & (VM_GROWSDOWN | VM_GROWSUP))) {
+		pages = next_pages(page);
+		bring_next(vma, page, entry, pages, min(vma->vm_end, (page & PMD_MASK) + PMD_SIZE));
+	}
+	/* What is written from one end to the other is known without. */
+	if (working_set && pages < kLongRun)
 		bring_known(vma, page, entry);
-	if (prefault && !vma->vm_ops && !(vma->vm_flags & (VM_GROWSDOWN | VM_GROWSUP)))
-		bring_next(vma, page, entry, min(vma->vm_end, (page & PMD_MASK) + PMD_SIZE));
 	return false;
 }
 
