@@ -93,12 +93,12 @@ unsigned BlockCache::met_while_roaming(const BlockKey& key) {
   if (it == frames_.end() || it->second.places < kPlacesOfRoamer) return 0;
   Frame& frame = it->second;
   const u64 place = key.rip & ~kPageMask;
-  if (frame.met == nullptr || frame.met_at != place) {
-    frame.met = std::make_unique<u16[]>(kPageSize / kGranule);
+  if (frame.met.empty() || frame.met_at != place) {
+    frame.met.assign(kPageSize / kGranule, 0);
     frame.met_at = place;
   }
-  u16& met = frame.met[(key.rip & kPageMask) / kGranule];
-  if (met < 65535) met++;
+  u8& met = frame.met[(key.rip & kPageMask) / kGranule];
+  if (met < 255) met++;
   return met;
 }
 

@@ -141,8 +141,7 @@ class BlockCache {
     Hopeless,   ///< there were too many variants: not at all
   };
   Unrest unrest(u32 frame, unsigned offset) const;
-  /// How often code that begins there was met at this address, this time included; 0 for code that has always been at one
-  /// address. Shared libraries, say, are at another one in each process: blocks have RIP built in, so none fits the next time.
+  /// How often code near there was met at this address, this time included; 0 for code that seldom was at another one. Shared libraries, say, are at another one in each process: blocks have RIP built in, so none fits the next time.
   unsigned met_while_roaming(const BlockKey& key);
   void give_up(u32 frame, unsigned offset);
   /// A restless block has not been written for a while: it is forgotten, to be translated.
@@ -180,9 +179,9 @@ class BlockCache {
     u32 patience = kWritesUntilRelease;  ///< that many writes; more for code that came back
     u8 rewrites[kPageSize / 64] = {};  ///< by granule: blocks that began there and were written to
     u64 place = 0;     ///< the page's address, as its last block had it
-    u32 places = 0;    ///< how often that changed
+    u32 places = 0;    ///< how often that was another one than the last time
     u64 met_at = 0;    ///< the address that `met` counts for
-    std::unique_ptr<u16[]> met;  ///< by granule: how often code there was met at that address
+    std::vector<u8> met;  ///< by granule: how often code there was met at that address
   };
   static constexpr unsigned kGranule = 64;
   static constexpr unsigned kBulk = 256;  ///< a write of so many bytes is no rewriting, but other code

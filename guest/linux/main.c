@@ -50,7 +50,7 @@ static int __init callgate_init(void)
 		{ "layout", &layout, CALLGATE_F_ALL, callgate_layout_init },
 		{ "sched", &sched, CALLGATE_F_ALL, callgate_sched_init },
 		{ "prefault", NULL, CALLGATE_F_ALL, callgate_prefault_init },
-		{ "intercept", NULL, CALLGATE_F_ALL, callgate_intercept_init }, /* what layout and prefault asked for */
+		{ "intercept", NULL, CALLGATE_F_ALL, callgate_intercept_init }, /* what ldt, layout and prefault asked for */
 		{ "clock", &clock, CALLGATE_F_TIME, callgate_clock_init },
 	};
 	u64 granted = 0;

@@ -15,17 +15,17 @@
 int callgate_sched_init(void)
 {
 	/* Each processor's domain of those with the same last-level cache; the others are above and below it. */
-	struct sched_domain __rcu *__percpu *lowest = (void *)callgate_symbol("sd_llc");
+	struct sched_domain __rcu *__percpu *with_cache = (void *)callgate_symbol("sd_llc");
 	struct sched_domain *domain;
 	bool any = false;
 	int cpu;
 
-	if (num_online_cpus() < 2 || !lowest)
+	if (num_online_cpus() < 2 || !with_cache)
 		return -ENOENT;
 	cpus_read_lock();
 	rcu_read_lock();
 	for_each_online_cpu(cpu) {
-		domain = rcu_dereference(*per_cpu_ptr(lowest, cpu));
+		domain = rcu_dereference(*per_cpu_ptr(with_cache, cpu));
 		while (domain && domain->child)
 			domain = domain->child;
 		for (; domain; domain = domain->parent) {

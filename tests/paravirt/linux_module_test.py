@@ -43,7 +43,8 @@ class Module(unittest.TestCase):
                 parts = ["console", "clock", "idle", "device", "hooks", "ldt", "layout", "prefault", "intercept"]
                 parts += ["ipi", "sched"] if cpus > 1 else []
                 for line in [f"callgate: {part}" for part in parts] + [
-                        "clock source callgate", "idle driver callgate", "slept 2", "idles by halt", "alarms come", "a probe came and went", "a line by the port", "=" * (3 << 16),
+                        "clock source callgate", "idle driver callgate", "slept 2", "idles by halt", "alarms come",
+                        "a probe came and went", "a line by the port", "=" * (3 << 16),
                         "no input", "life 0: a new one", "life 1: a new one", "life 2: a new one", "nothing is kept there", "the end"]:
                     self.assertIn(line, text.splitlines())
                 self.assertIn("a line in the log\n", log.read_text())

@@ -298,7 +298,7 @@ int main(int argc, char **argv) {
       if (kWork[n].run == w_nothing) w_nothing();
       /* Once as little as possible of it, so that what is measured is not how its code is translated. */
       scale = 0;
-      if (strncmp(argv[a], "idle", 4) != 0) one(kWork[n].run);
+      if (kWork[n].run != w_idle) one(kWork[n].run);
       scale = atof(argv[1]);
       printf("BENCH-BEGIN %s\n", argv[a]);
       one(kWork[n].run);
