@@ -81,9 +81,8 @@ class Module(unittest.TestCase):
             self.assertEqual(len(texts), 1, texts)
             self.assertLess(faults[64], faults[0] - 500, faults)
 
-    def programs(self, parameters, cpus=1, engine_list=None):
-        """What programs.script shows, with these parameters of the module: the lines about a program, those without randomness, the
-        figures of --stats, and what was seen through an LDT."""
+    def programs(self, work, parameters, cpus=1, engine_list=None):
+        """What programs.script prints for this work, with these parameters of the module, and the figures of --stats."""
         with tempfile.TemporaryDirectory(prefix="callgate-module-") as folder:
             at = pathlib.Path(folder)
             files = [(module("cloud"), "/callgate.ko"), *program(HERE / "program.c", at / "program", "/program")]
@@ -92,23 +91,25 @@ class Module(unittest.TestCase):
             for engine in engine_list or engines():
                 figures = at / f"{engine}.json"
                 done = run(command(kernel("cloud"), image, "--smp", cpus, "--paravirt", "callgate", "--engine", engine, "--idle", "skip",
-                                   "--stats", figures, append=f"module={parameters}"), timeout=600)
-                lines = done.stdout.splitlines()
-                for line in ["all ended", "the end"]:
-                    self.assertIn(line, lines, done.stdout[-2000:])
+                                   "--stats", figures, append=f"module={parameters} work={work}"), timeout=600)
+                self.assertIn("the end", done.stdout.splitlines(), done.stdout[-2000:])
                 self.assertNotIn("not used", done.stdout)
                 ends.add(max(hashes(done.stderr).items()))
             self.assertEqual(len(ends), 1)
-            shown = [dict(zip(words[::2], words[1::2])) for words in map(str.split, lines) if words[:1] == ["main"]]
-            for line, cpu in zip(shown, re.findall(r"^shell's cpu (\d+)$", done.stdout, re.MULTILINE)):
-                line["shell's cpu"] = cpu
-            self.assertEqual(len(shown), 10)
-            figures = json.loads(figures.read_text())
-            return shown[:8], shown[8:], figures, re.findall(r"^ldt .*", done.stdout, re.MULTILINE)
+            return done.stdout, json.loads(figures.read_text())
+
+    def shown(self, parameters, cpus=1, engine_list=None):
+        """Where the program was eight times, with its shell's processor, and twice without randomness."""
+        text, _ = self.programs("show", parameters, cpus, engine_list)
+        lines = [dict(zip(words[::2], words[1::2])) for words in map(str.split, text.splitlines()) if words[:1] == ["main"]]
+        for line, cpu in zip(lines, re.findall(r"^shell's cpu (\d+)$", text, re.MULTILINE)):
+            line["shell's cpu"] = cpu
+        self.assertEqual(len(lines), 10)
+        return lines[:8], lines[8:]
 
     def test_programs_lie_where_they_lay(self):
-        some, plain, _, _ = self.programs("ldt=0+sched=0+working_set=0+layout=1")
-        others, plain_others, _, _ = self.programs("ldt=0+sched=0+working_set=0+layout=0", engine_list=engines()[:1])
+        some, plain = self.shown("layout=1")
+        others, plain_others = self.shown("layout=0", engine_list=engines()[:1])
         for what in ["main", "libc"]:
             self.assertEqual(len({line[what] for line in some}), 1, some)
             self.assertEqual(len({line[what] for line in others}), 8, others)
@@ -119,13 +120,16 @@ class Module(unittest.TestCase):
         self.assertEqual(plain[0], plain_others[0])
 
     def test_faults_bring_what_a_program_uses(self):
-        _, _, with_it, _ = self.programs("ldt=0+sched=0+layout=0+working_set=1")
-        _, _, without, _ = self.programs("ldt=0+sched=0+layout=0+working_set=0", engine_list=engines()[:1])
+        text, with_it = self.programs("many", "working_set=1")
+        text_without, without = self.programs("many", "working_set=0", engine_list=engines()[:1])
+        for t in (text, text_without):
+            self.assertIn("all ended", t.splitlines())
         self.assertLess(with_it["faults"], without["faults"] - 120 * 10)
 
     def test_an_ldt_is_written_in_place(self):
-        _, _, with_it, seen = self.programs("ldt=1+sched=0+layout=0+working_set=0")
-        _, _, without, seen_without = self.programs("ldt=0+sched=0+layout=0+working_set=0", engine_list=engines()[:1])
+        text, with_it = self.programs("ldt", "ldt=1")
+        text_without, without = self.programs("ldt", "ldt=0", engine_list=engines()[:1])
+        seen, seen_without = (re.findall(r"^ldt .*", t, re.MULTILINE) for t in (text, text_without))
         self.assertEqual(len(seen), 1)
         self.assertEqual(seen, seen_without)
         self.assertLess(with_it["instructions"], without["instructions"] - 100000 * 500)
@@ -133,7 +137,7 @@ class Module(unittest.TestCase):
     def test_programs_stay_where_they_are(self):
         engine = ["jit" if "jit" in engines() else "interp"]
         for sched in (0, 1):
-            some, _, _, _ = self.programs(f"ldt=0+layout=0+working_set=0+sched={sched}", cpus=2, engine_list=engine)
+            some, _ = self.shown(f"sched={sched}", cpus=2, engine_list=engine)
             stayed = [line["cpu"] == line["shell's cpu"] for line in some]
             self.assertTrue(all(stayed) if sched else not all(stayed), some)
 

@@ -76,7 +76,6 @@ int main(int argc, char **argv) {
         return 1;
       }
     }
-    puts("all ended");
   }
   return 0;
 }
