@@ -12,8 +12,9 @@ using namespace callgate;
 
 namespace {
 
-constexpr u32 kFrames = 1024;     // 4 MiB: two large pages of 2 MiB
-constexpr u32 kTableFrames = 12;  // where tables live, so that they share, loop and map themselves
+constexpr u32 kFrames = 1024;        // 4 MiB: two large pages of 2 MiB
+constexpr u32 kTableFrames = 12;     // where tables live, so that they share, loop and map themselves
+constexpr u32 kRegisters = kFrames;  // frames of registers, behind the RAM
 constexpr unsigned kProcessors = 2;
 
 /// Checks that it hears of every write to a frame of code.
@@ -47,9 +48,16 @@ struct CodeWatcher final : CodeListener {
   std::map<u32, std::vector<u8>> copies;
 };
 
+/// What is read tells where from, and stores go nowhere.
+struct Registers final : BusTarget {
+  u64 read(u64 offset, unsigned size) override { return (offset + 1) * 0xD1B54A32D192ED03 & low_mask(size * 8); }
+  void write(u64, unsigned, u64) override {}
+};
+
 /// A machine of some processors without the processors.
 struct World {
   explicit World(TlbCaching caching) : memory(Ram::create(kFrames * kPageSize).value(), u64{3} << 30) {
+    memory.map_mmio(kFrames * kPageSize, kRegisters * kPageSize, &registers);
     for (auto& tlb : tlbs) tlb = std::make_unique<SoftTlb>(memory, caching);
   }
   SoftTlb& tlb(unsigned n) { return *tlbs[n]; }
@@ -102,6 +110,7 @@ struct World {
     return true;
   }
 
+  Registers registers;
   PhysicalMap memory;
   std::unique_ptr<SoftTlb> tlbs[kProcessors];
 };
@@ -145,7 +154,7 @@ u64 random_entry(Random& random, u64 address) {
   if (random.one_in(24)) return random.one_in(2) ? 0 : random();
   const u64 row = (address >> kPageShift) / 3 + 1;
   const u64 frame =
-      row >= 4 && !random.one_in(6) ? random.below(random.one_in(2) ? kFrames : 24) : frame_in_row(random, row % 4);
+      row >= 4 && !random.one_in(6) ? random.below(random.one_in(2) ? kFrames : 24) + (random.one_in(6) ? kFrames : 0) : frame_in_row(random, row % 4);
   u64 entry = frame << kPageShift;
   entry |= random.below(32) << 3 | 7;
   if (!random.one_in(20)) entry &= ~u64{0x80};

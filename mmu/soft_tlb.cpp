@@ -120,14 +120,17 @@ void SoftTlb::set_mode(const PagingMode& mode) {
 
 // ---- filling ----
 
+// While no translation was dropped, a second walk would find, and set, the same. (What isn't written slowly any more goes the
+// usual way, to be written directly.)
+bool SoftTlb::still_holds(const Walked& walked, AccessContext context, u64 linear) const {
+  return walked.page == (linear & ~kPageMask) && walked.epoch == epoch_ && walked.context == context &&
+         (walked.registers || (memory_.ram().flags(memory_.page(walked.physical).frame) & kFrameSlowWrite));
+}
+
 Translation SoftTlb::fill(AccessContext context, u64 linear, AccessKind kind) {
   VERIFY(context != AccessContext::Watched, "nothing may be cached for watched accesses");
-  // While no translation was dropped, a second walk would find, and set, the same. (What isn't written slowly any more goes
-  // the usual way, to be written directly.)
-  SlowWrite& slow = slow_writes_[(linear >> kPageShift) % kSlowWrites];
-  if (kind == AccessKind::Write && slow.page == (linear & ~kPageMask) && slow.epoch == epoch_ && slow.context == context &&
-      (memory_.ram().flags(memory_.page(slow.physical).frame) & kFrameSlowWrite))
-    return {nullptr, slow.physical + (linear & kPageMask), false};
+  Walked& known = walked(linear, kind);
+  if (kind != AccessKind::Execute && still_holds(known, context, linear)) return {nullptr, known.physical + (linear & kPageMask), false};
   stats_.fills++;
   const Walk w = walk(memory_, mode_, linear, context, kind);
   if (!w.ok) {
@@ -135,23 +138,30 @@ Translation SoftTlb::fill(AccessContext context, u64 linear, AccessKind kind) {
     return {nullptr, 0, true};
   }
   Translation t{nullptr, w.physical, false};
-  if (local_ != nullptr && (w.physical & ~kPageMask) == local_page_) return t;
+  const bool remembers = caching_ == TlbCaching::Full && kind != AccessKind::Execute;
+  const auto remember = [&](bool registers) { known = {linear & ~kPageMask, w.physical & ~kPageMask, epoch_, context, registers}; };
   const PhysicalPage page = memory_.page(w.physical);
-  if (page.host == nullptr) return t;
+  if (page.host == nullptr || (local_ != nullptr && (w.physical & ~kPageMask) == local_page_)) {
+    if (remembers) {
+      note_entries(linear, w);
+      remember(true);
+    }
+    return t;
+  }
   if (kind == AccessKind::Write) {
     if (page.frame == kNoFrame) return t;
     memory_.ram().mark_dirty(page.frame);
   }
   if (caching_ != TlbCaching::None) insert(context, linear, w, page);
-  if (kind != AccessKind::Write || !(memory_.ram().flags(page.frame) & kFrameSlowWrite)) {
+  if (kind != AccessKind::Write || !(memory_.ram().flags(page.frame) & kFrameSlowWrite))
     t.host = page.host + (w.physical & kPageMask);
-  } else if (caching_ == TlbCaching::Full && w.dirty) {
-    slow = {linear & ~kPageMask, w.physical & ~kPageMask, epoch_, context};
-  }
+  else if (remembers && w.dirty)
+    remember(false);
   return t;
 }
 
-void SoftTlb::insert(AccessContext context, u64 linear, const Walk& w, const PhysicalPage& page) {
+// Whoever changes one of the entries on the way drops what came of them.
+void SoftTlb::note_entries(u64 linear, const Walk& w) {
   // An entry of a table that is no RAM never changes (or reads as ones, and then there is no translation).
   for (unsigned i = 0; i < w.count; i++) {
     const WalkStep& step = w.step[i];
@@ -159,6 +169,10 @@ void SoftTlb::insert(AccessContext context, u64 linear, const Walk& w, const Phy
     const u64 index = (step.address & kPageMask) / w.entry_bytes;
     memory_.tracker().note_entry(step.frame, static_cast<unsigned>(index), step.level, w.entry_bytes, linear);
   }
+}
+
+void SoftTlb::insert(AccessContext context, u64 linear, const Walk& w, const PhysicalPage& page) {
+  note_entries(linear, w);
   if (caching_ == TlbCaching::OnePage) drop_all();
 
   TlbTable& t = *view_[static_cast<unsigned>(context)];

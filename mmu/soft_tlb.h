@@ -186,6 +186,7 @@ class SoftTlb final : public TranslationCache {
 
   bool translate(AccessContext context, u64 linear, unsigned size, u64 wrap, AccessKind kind, Translation (&parts)[2]);
   void insert(AccessContext context, u64 linear, const Walk& walk, const PhysicalPage& page);
+  void note_entries(u64 linear, const Walk& walk);
   void select(Space& space);
   /// The kernel that a space may share, or an empty one.
   Kernel& kernel_for(const PagingMode& mode);
@@ -204,15 +205,19 @@ class SoftTlb final : public TranslationCache {
   template <class F>
   void each_table(F&& f) const;
 
-  /// A page whose writes may not go to memory directly, and have been walked for: page tables are written again and again.
-  struct SlowWrite {
+  /// A page that has been walked for, and that no pointer is kept for: registers, which drivers poll, and what may not be
+  /// written directly. Page tables are written again and again.
+  struct Walked {
     u64 page = ~u64{0}, physical = 0, epoch = 0;
     AccessContext context = AccessContext::User;
+    bool registers = false;
   };
-  static constexpr unsigned kSlowWrites = 64;
+  static constexpr unsigned kWalked = 64;
+  Walked& walked(u64 linear, AccessKind kind) { return walked_[kind == AccessKind::Write][(linear >> kPageShift) % kWalked]; }
+  bool still_holds(const Walked& walked, AccessContext context, u64 linear) const;
 
   PhysicalMap& memory_;
-  SlowWrite slow_writes_[kSlowWrites];
+  Walked walked_[2][kWalked];  ///< for loads, for stores
   TlbTable* view_[kAccessContexts + 1] = {};  ///< the last one, of Watched, stays empty
   PagingMode mode_;
   WalkFault fault_;

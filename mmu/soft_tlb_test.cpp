@@ -338,6 +338,52 @@ TEST_CASE_FIXTURE(Fixture, "ROM may be read directly but not written, registers 
   CHECK_FALSE(reads(0x6000));
 }
 
+TEST_CASE_FIXTURE(Fixture, "registers are walked for once, until their entry or the mode changes") {
+  const auto physical = [&](AccessKind kind) { return tlb.fill(kUser, 0x6008, kind).physical; };
+  const auto flags = [&] { return memory.bus_read(0x4000 + 6 * 8, 8) & 0x60; };
+  map(6, 0xFE00'0000);
+  CHECK(physical(AccessKind::Read) == 0xFE00'0008);
+  CHECK(flags() == 0x20);
+  // A store sets the dirty flag, whatever a load found.
+  CHECK(physical(AccessKind::Write) == 0xFE00'0008);
+  CHECK(flags() == 0x60);
+  const u64 walks = tlb.stats().fills;
+  for (int n = 0; n < 10; n++) {
+    CHECK(physical(AccessKind::Read) == 0xFE00'0008);
+    CHECK(physical(AccessKind::Write) == 0xFE00'0008);
+  }
+  CHECK(tlb.stats().fills == walks);
+
+  map(6, 0xFD00'0000);
+  CHECK(physical(AccessKind::Read) == 0xFD00'0008);
+  CHECK(flags() == 0x20);
+  CHECK(physical(AccessKind::Write) == 0xFD00'0008);
+  CHECK(flags() == 0x60);
+  map(6, 0xFD00'0000, 5);
+  CHECK_FALSE(tlb.fill(kUser, 0x6008, AccessKind::Read).fault);
+  CHECK(tlb.fill(kUser, 0x6008, AccessKind::Write).fault);
+  // An upper entry that goes; another context; another mode.
+  memory.bus_write(0x3000, 8, 0x4000 | 3);
+  CHECK(tlb.fill(kUser, 0x6008, AccessKind::Read).fault);
+  CHECK_FALSE(tlb.fill(kSupervisor, 0x6008, AccessKind::Read).fault);
+  CHECK(tlb.fill(kUser, 0x6008, AccessKind::Read).fault);
+  CHECK(tlb.fill(kSupervisor, 0x6008, AccessKind::Write).fault);
+  mode.wp = false;
+  tlb.set_mode(mode);
+  CHECK_FALSE(tlb.fill(kSupervisor, 0x6008, AccessKind::Write).fault);
+  mode.wp = true;
+  tlb.set_mode(mode);
+  CHECK(tlb.fill(kSupervisor, 0x6008, AccessKind::Write).fault);
+  // Registers that go, and RAM is what is there; and a page of the processor's own.
+  map(6, 0x10'6000);
+  CHECK(tlb.fill(kSupervisor, 0x6008, AccessKind::Read).host != nullptr);
+  tlb.set_local_page(0x10'6000, nullptr);
+  const RegionId id = memory.map_mmio(0x10'6000, 0x1000, nullptr);
+  CHECK(tlb.fill(kSupervisor, 0x6008, AccessKind::Read).host == nullptr);
+  memory.move(id, 0xFE00'0000);
+  CHECK(tlb.fill(kSupervisor, 0x6008, AccessKind::Read).host != nullptr);
+}
+
 TEST_CASE_FIXTURE(Fixture, "a processor's own page covers RAM for it alone") {
   struct Apic final : BusTarget {
     u64 read(u64 offset, unsigned) override { return offset; }
