@@ -9,13 +9,13 @@
 
 #include "module.h"
 
-/* kallsyms_lookup_name() is not for modules; a probe on it tells where it is. */
+/* kallsyms_lookup_name() is not for modules; a probe on it tells where it is. One that is not armed: that would be ftrace's work. */
 unsigned long callgate_symbol(const char *name)
 {
 	static unsigned long (*lookup_name)(const char *name);
 
 	if (!lookup_name) {
-		struct kprobe probe = { .symbol_name = "kallsyms_lookup_name" };
+		struct kprobe probe = { .symbol_name = "kallsyms_lookup_name", .flags = KPROBE_FLAG_DISABLED };
 
 		if (register_kprobe(&probe))
 			return 0;

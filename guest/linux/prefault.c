@@ -12,6 +12,7 @@
 #include <linux/pgtable.h>
 #include <linux/userfaultfd_k.h>
 
+#include "fresh_pages.h"
 #include "module.h"
 #include "working_set.h"
 
@@ -39,8 +40,8 @@ static bool suits(const struct vm_area_struct *vma)
 	       !userfaultfd_armed((struct vm_area_struct *)vma);
 }
 
-/* The page table's entry of an address, or NULL where there is no table for it yet. No table goes away under mmap_lock. */
-static pte_t *entry_of(struct mm_struct *mm, unsigned long address)
+/* The entry for an address's page table, or NULL where there is no table for it yet. No table goes away under mmap_lock. */
+static pmd_t *table_of(struct mm_struct *mm, unsigned long address)
 {
 	pgd_t *pgd = pgd_offset(mm, address);
 	p4d_t *p4d = p4d_offset(pgd, address);
@@ -56,7 +57,7 @@ static pte_t *entry_of(struct mm_struct *mm, unsigned long address)
 	entry = READ_ONCE(*pmd);
 	if (pmd_none(entry) || !pmd_present(entry) || pmd_trans_huge(entry) || pmd_bad(entry))
 		return NULL;
-	return pte_offset_kernel(pmd, address);
+	return pmd;
 }
 
 /* handle_mm_fault() and filemap_map_pages() themselves: what is called by these doesn't come here again. */
@@ -108,15 +109,19 @@ static uint next_pages(unsigned long page)
 	return this_cpu_read(last_run.next) == page ? min(2 * this_cpu_read(last_run.pages) + 1, prefault) : 0;
 }
 
-static void bring_next(struct vm_area_struct *vma, unsigned long page, pte_t *entry, uint pages, unsigned long end)
+/* So many of the pages behind that one, or as many as END lets there be. */
+static void bring_next(struct vm_area_struct *vma, unsigned long page, pmd_t *table, uint pages, unsigned long end)
 {
+	pte_t *const entry = table ? pte_offset_kernel(table, page) : NULL;
 	uint n;
 
-	for (n = 1; entry && n <= pages && page + n * PAGE_SIZE < end; n++)
-		if (pte_none(READ_ONCE(entry[n])) && !bring(vma, page + n * PAGE_SIZE))
-			break;
-	this_cpu_write(last_run.next, page + n * PAGE_SIZE);
-	this_cpu_write(last_run.pages, n - 1);
+	pages = entry ? min_t(unsigned long, pages, (end - page) / PAGE_SIZE - 1) : 0;
+	if (pages && !callgate_fresh_pages(vma, page + PAGE_SIZE, table, entry + 1, pages))
+		for (n = 1; n <= pages; n++)
+			if (pte_none(READ_ONCE(entry[n])) && !bring(vma, page + n * PAGE_SIZE))
+				break;
+	this_cpu_write(last_run.next, page + (pages + 1) * PAGE_SIZE);
+	this_cpu_write(last_run.pages, pages);
 }
 
 /* Those around it, in the same page table, that the program writes, too. */
@@ -152,19 +157,19 @@ __aligned(1024) static bool before_fault(struct callgate_call_state *call)
 {
 	struct vm_area_struct *const vma = (void *)call->argument[0];
 	const unsigned long page = call->argument[1] & PAGE_MASK, flags = call->argument[2];
-	pte_t *entry;
+	pmd_t *table;
 	uint pages = 0;
 
 	if (!(flags & FAULT_FLAG_WRITE) || flags & (FAULT_FLAG_REMOTE | FAULT_FLAG_UNSHARE) || !suits(vma))
 		return false;
-	entry = entry_of(vma->vm_mm, page);
+	table = table_of(vma->vm_mm, page);
 	if (prefault && !vma->vm_ops && !(vma->vm_flags & (VM_GROWSDOWN | VM_GROWSUP))) {
 		pages = next_pages(page);
-		bring_next(vma, page, entry, pages, min(vma->vm_end, (page & PMD_MASK) + PMD_SIZE));
+		bring_next(vma, page, table, pages, min(vma->vm_end, (page & PMD_MASK) + PMD_SIZE));
 	}
 	/* What is written from one end to the other is known without. */
 	if (working_set && pages < kLongRun)
-		bring_known(vma, page, entry);
+		bring_known(vma, page, table ? pte_offset_kernel(table, page) : NULL);
 	return false;
 }
 
@@ -228,6 +233,8 @@ __aligned(1024) static bool before_map(struct callgate_call_state *call)
 
 int callgate_prefault_init(void)
 {
+	if (prefault && callgate_fresh_pages_init())
+		pr_warn("callgate: fresh_pages is not used\n");
 	if (prefault || working_set) {
 		handle_fault = callgate_intercept((unsigned long)handle_mm_fault, before_fault);
 		if (!handle_fault)

@@ -126,6 +126,20 @@ class Module(unittest.TestCase):
             self.assertIn("all ended", t.splitlines())
         self.assertLess(with_it["faults"], without["faults"] - 120 * 10)
 
+    def test_new_pages_come_many_at_once(self):
+        text, with_it = self.programs("fresh", "prefault=64")
+        text_without, without = self.programs("fresh", "prefault=0", engine_list=engines()[:1])
+        seen, seen_without = (re.findall(r"^(?:fresh|16M|9M|left|complaints).*", t, re.MULTILINE) for t in (text, text_without))
+        self.assertEqual(seen, seen_without)
+        self.assertEqual(len([line for line in seen if line.startswith("fresh") and line.endswith("accounts agree")]), 4, seen)
+        for line in ["16M: killed 0", "9M: killed 1", "16M is gone", "9M is gone", "left 0", "complaints 0"]:
+            self.assertIn(line, seen)
+        resident, resident_without = ([int(n) for n in re.findall(r"^resident (\d+)", t, re.MULTILINE)] for t in (text, text_without))
+        self.assertEqual(resident_without, [1500, 1470])
+        for pages in resident:
+            self.assertLessEqual(pages, 1500 + 64)
+        self.assertLess(with_it["faults"], without["faults"] - 4 * 1400)
+
     def test_an_ldt_is_written_in_place(self):
         text, with_it = self.programs("ldt", "ldt=1")
         text_without, without = self.programs("ldt", "ldt=0", engine_list=engines()[:1])
