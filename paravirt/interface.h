@@ -39,6 +39,9 @@ class Interface {
   virtual bool hypercall(Cpu&) { return false; }
   virtual bool port_call(Cpu&, u16 /*port*/, unsigned /*size*/) { return false; }
 
+  /// True when a guest that uses the interface gets its time from it, and needs no chip to measure time by.
+  virtual bool tells_time() const { return false; }
+
   /// Functions of the guest's that are executed as one instruction, if the interface has such.
   virtual HookedCode* hooked_code() { return nullptr; }
 

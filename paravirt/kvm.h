@@ -23,6 +23,7 @@ class Kvm final : public Interface {
   MsrAnswer read_msr(Cpu& c, u32 index, u64& value) override;
   MsrAnswer write_msr(Cpu& c, u32 index, u64 value) override;
   bool hypercall(Cpu& c) override;
+  bool tells_time() const override { return true; }
   bool takes_wakeup(Cpu& c) override;
   void slice_begins(Cpu& c) override;
   void slice_ends(Cpu& c) override;

@@ -1,5 +1,7 @@
 #include "paravirt/paravirt.h"
 
+#include <algorithm>
+
 #include <fmt/format.h>
 
 #include <cstring>
@@ -211,6 +213,10 @@ std::vector<Count> Paravirt::counts() const {
   std::vector<Count> all;
   for (auto& i : interfaces_) i->counts(all);
   return all;
+}
+
+bool Paravirt::tells_time() const {
+  return std::any_of(interfaces_.begin(), interfaces_.end(), [](const auto& i) { return i->tells_time(); });
 }
 
 bool Paravirt::will_wake(const Cpu& c) const {

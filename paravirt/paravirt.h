@@ -38,6 +38,7 @@ class Paravirt final : public Hypervisor {
   void slice_begins(Cpu& c);
   void slice_ends(Cpu& c);
   bool will_wake(const Cpu& c) const;
+  bool tells_time() const;
   void tsc_changed(Cpu& c);
   void initialized(Cpu& c);
   void going_back();

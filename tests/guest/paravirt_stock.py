@@ -60,7 +60,8 @@ class Stock(unittest.TestCase):
     def test_vmware(self):
         text = self.alike("vmware", 1)
         self.says(text, "Hypervisor detected: VMware", "vmware: hypercall mode: 0x00", "TSC freq read from hypervisor : 1000.000 MHz",
-                  "Host bus clock speed read from hypervisor : 1000000000 Hz")
+                  "Host bus clock speed read from hypervisor : 1000000000 Hz",
+                  "clock sources tsc hpet")
         self.used("vmware_commands")
 
     def kvm(self, cpus, *lines):
@@ -68,6 +69,7 @@ class Stock(unittest.TestCase):
         self.says(text, "Hypervisor detected: KVM", "kvm-clock: Using msrs 4b564d01 and 4b564d00", "kvm-clock: using sched offset",
                   "clock sources tsc kvm-clock",
                   *lines)
+        self.assertNotRegex(text, "clock sources.* hpet")  # that is a chip's
         return text
 
     def test_kvm_on_one_processor(self):
