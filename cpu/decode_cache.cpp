@@ -9,6 +9,7 @@
 namespace callgate {
 
 const Insn& DecodedPage::add(unsigned offset, const Insn& insn) {
+  if (insns_.empty()) insns_.reserve(kFirst);
   insns_.push_back(insn);
   writes_ = 0;
   insns_.back().page_offset = static_cast<u16>(offset);
