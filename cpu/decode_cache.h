@@ -32,7 +32,7 @@ class DecodedPage {
 
  private:
   static constexpr std::size_t kMost = 16384;  ///< garbage of rewritten code included
-  static constexpr std::size_t kFirst = 16;    ///< room that a page begins with: most that are executed have more
+  static constexpr std::size_t kFirst = 16;    ///< room that a page begins with, so that its first ones are not moved again and again
   std::array<u16, kPageSize> index_{};
   static constexpr unsigned kWritesUntilRelease = 32;
   std::vector<Insn> insns_;

@@ -374,10 +374,9 @@ TEST_CASE_FIXTURE(Fixture, "registers are walked for once, until their entry or 
   mode.wp = true;
   tlb.set_mode(mode);
   CHECK(tlb.fill(kSupervisor, 0x6008, AccessKind::Write).fault);
-  // Registers that go, and RAM is what is there; and a page of the processor's own.
+  // Registers that go, and RAM is what is there.
   map(6, 0x10'6000);
   CHECK(tlb.fill(kSupervisor, 0x6008, AccessKind::Read).host != nullptr);
-  tlb.set_local_page(0x10'6000, nullptr);
   const RegionId id = memory.map_mmio(0x10'6000, 0x1000, nullptr);
   CHECK(tlb.fill(kSupervisor, 0x6008, AccessKind::Read).host == nullptr);
   memory.move(id, 0xFE00'0000);

@@ -1,9 +1,8 @@
 #include "paravirt/paravirt.h"
 
-#include <algorithm>
-
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <cstring>
 
 #include "base/verify.h"

@@ -67,61 +67,66 @@ static unsigned int charged(struct vm_area_struct *vma, struct page **pages, uns
 	return paid;
 }
 
-/* Those of COUNT entries that are empty get a page, from the first one on. Uses so many of the AVAILABLE ones. */
+/* Those of COUNT entries that are empty get a page, from the first one on, as long as there are AVAILABLE ones. So many are used; REACHED
+ * entries have one now. */
 static unsigned int map(struct vm_area_struct *vma, unsigned long address, pte_t *entry, unsigned int count, struct page **pages,
-			unsigned int available)
+			unsigned int available, unsigned int *reached)
 {
 	unsigned int n, used = 0;
 
-	for (n = 0; n < count && used < available; n++, address += PAGE_SIZE) {
+	for (n = 0; n < count; n++, address += PAGE_SIZE) {
 		pte_t value;
 
 		if (!pte_none(entry[n]))
 			continue;
+		if (used == available)
+			break;
 		add_to_reverse_map(pages[used], vma, address);
 		folio_add_lru(page_folio(pages[used]));
 		value = pte_sw_mkyoung(mk_pte(pages[used++], vma->vm_page_prot));
 		set_pte_at(vma->vm_mm, address, entry + n, pte_mkwrite(pte_mkdirty(value)));
 	}
+	*reached = n;
 	return used;
 }
 
-static bool bring_some(struct vm_area_struct *vma, unsigned long address, pmd_t *pmd, pte_t *entry, unsigned int count)
+/* How many from the first one on are there then. */
+static unsigned int bring_some(struct vm_area_struct *vma, unsigned long address, pmd_t *pmd, pte_t *entry, unsigned int count)
 {
 	struct mm_struct *const mm = vma->vm_mm;
 	struct page *pages[kAtOnce] = {};
-	unsigned int n, want = 0, have, used = 0;
+	unsigned int n, want = 0, have, used = 0, reached = 0;
 	spinlock_t *lock;
 
 	for (n = 0; n < count; n++)
 		want += pte_none(READ_ONCE(entry[n]));
 	if (!want)
-		return true;
+		return count;
 	have = charged(vma, pages, alloc_pages_bulk_array(kHowEager, want, pages));
-	if (!have)
-		return false;
 	lock = pte_lockptr(mm, pmd);
 	in_fault(vma, true);
 	spin_lock(lock);
 	if (!check_stable_address_space(mm))
-		used = map(vma, address, entry, count, pages, have);
+		used = map(vma, address, entry, count, pages, have, &reached);
 	atomic_long_add(used, &mm->rss_stat.count[MM_ANONPAGES]);
 	spin_unlock(lock);
 	in_fault(vma, false);
 	for (n = used; n < have; n++)
 		put_page(pages[n]);
-	return have == want;
+	return reached;
 }
 
-bool callgate_fresh_pages(struct vm_area_struct *vma, unsigned long address, pmd_t *pmd, pte_t *entry, unsigned int count)
+bool callgate_fresh_pages(struct vm_area_struct *vma, unsigned long address, pmd_t *pmd, pte_t *entry, unsigned int *count)
 {
-	unsigned int n;
+	unsigned int n, some, there = 0;
 
 	/* The first page of all gets a reverse map for the others. */
 	if (!charge || !add_to_reverse_map || !vma->anon_vma || has_policy(vma))
 		return false;
-	for (n = 0; n < count; n += kAtOnce)
-		if (!bring_some(vma, address + n * PAGE_SIZE, pmd, entry + n, min_t(unsigned int, count - n, kAtOnce)))
-			break;
+	for (n = 0; n < *count && there == n; n += some) {
+		some = min_t(unsigned int, *count - n, kAtOnce);
+		there += bring_some(vma, address + n * PAGE_SIZE, pmd, entry + n, some);
+	}
+	*count = there;
 	return true;
 }

@@ -116,12 +116,14 @@ static void bring_next(struct vm_area_struct *vma, unsigned long page, pmd_t *ta
 	uint n;
 
 	pages = entry ? min_t(unsigned long, pages, (end - page) / PAGE_SIZE - 1) : 0;
-	if (pages && !callgate_fresh_pages(vma, page + PAGE_SIZE, table, entry + 1, pages))
-		for (n = 1; n <= pages; n++)
-			if (pte_none(READ_ONCE(entry[n])) && !bring(vma, page + n * PAGE_SIZE))
+	n = pages;
+	if (pages && !callgate_fresh_pages(vma, page + PAGE_SIZE, table, entry + 1, &n))
+		for (n = 0; n < pages; n++)
+			if (pte_none(READ_ONCE(entry[n + 1])) && !bring(vma, page + (n + 1) * PAGE_SIZE))
 				break;
-	this_cpu_write(last_run.next, page + (pages + 1) * PAGE_SIZE);
-	this_cpu_write(last_run.pages, pages);
+	/* Where there wasn't memory for all of them the run goes on behind those that came. */
+	this_cpu_write(last_run.next, page + (n + 1) * PAGE_SIZE);
+	this_cpu_write(last_run.pages, n);
 }
 
 /* Those around it, in the same page table, that the program writes, too. */
